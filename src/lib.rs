@@ -1,1 +1,5 @@
-
+pub mod kernel;
+pub mod collectors;
+pub mod top;
+pub mod ports;
+pub mod tally;

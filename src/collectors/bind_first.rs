@@ -1,0 +1,144 @@
+//! Whose ports are these: connect()'s, or bind()'s, which are lost to connect()?
+//!
+//! sock_diag does not say. But connect() takes ports of the same parity as the
+//! first one of the range until that half is gone for the destination, and
+//! bind(0) begins with the other half (net/ipv4/inet_hashtables.c,
+//! net/ipv4/inet_connection_sock.c). What that leaves open, earlier polls may
+//! tell: a port stays what it was for as long as it is in use.
+
+use crate::kernel::procfs::PortRange;
+use crate::ports::PortSet;
+use crate::tally::{Ground, Tally};
+
+/// The preferred half of a busy destination has a few ports free at any moment,
+/// for connections that have just closed: it still counts as full when less than
+/// this part of it is free. Nothing for ranges below 256 ports.
+const ALMOST_FULL: u32 = 128;
+
+/// What earlier polls found, for the ports that were in use at each of them.
+#[derive(Default)]
+pub struct PortMemory {
+    range: Option<PortRange>,
+    /// A listener or bound-only socket had it: certainly bind()'s.
+    certain: PortSet,
+    /// Taken for bind()'s because of its parity.
+    bound: PortSet,
+    /// Taken for connect()'s.
+    connected: PortSet,
+}
+
+/// Ports that bind() made, beside those that listeners and bound-only sockets hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    pub bind_first: u32,
+    /// Ports that may be bind()'s as well: it cannot be told.
+    pub ambiguous: u32,
+}
+
+impl PortMemory {
+    /// Ports that are bind()'s for certain, before a poll counts anything.
+    pub fn known_bound(&mut self, range: PortRange, effective: &PortSet) -> PortSet {
+        if self.range.is_some_and(|last| last != range) {
+            // Parity is counted from another port now: what was inferred stays
+            // true and can no longer be inferred again.
+            self.certain.union_with(&self.bound);
+            self.bound.clear();
+        }
+        self.range = Some(range);
+        self.certain.clone().and(effective)
+    }
+
+    /// Judges the ports of one dump, and marks the sockets on lost ones.
+    pub fn judge(&mut self, tally: &mut Tally, ground: &Ground) -> Verdict {
+        let in_use = tally.sources().any();
+        let certain = ground.known_bound.clone().and(&in_use);
+        let mut lost = tally.held().clone();
+        lost.union_with(&certain);
+        let preferred_half = PortSet::with_parity_of(ground.range.first).and(&ground.effective);
+        let halves = Halves {
+            lost_preferred: lost.clone().and(&preferred_half).len(),
+            preferred: preferred_half.len(),
+        };
+
+        let (bound, spilled) = self.by_parity(tally, &lost, &halves);
+        let convicts: Vec<_> =
+            tally.suspects().iter().filter(|suspect| bound.contains(suspect.port)).copied().collect();
+        for suspect in &convicts {
+            tally.convict(suspect);
+        }
+        let doubtful = self.doubtful(tally, ground, &preferred_half, &lost, &bound, &spilled);
+
+        let verdict = Verdict {
+            bind_first: certain.clone().minus(tally.held()).len() + bound.len(),
+            ambiguous: doubtful.len(),
+        };
+        self.connected = in_use.clone().minus(&lost).minus(&bound).minus(&doubtful);
+        self.certain = lost.and(&in_use);
+        self.bound = bound;
+        verdict
+    }
+
+    /// Ports off the preferred half: bind()'s when the destination's preferred
+    /// half is not full, else spilled over.
+    fn by_parity(&self, tally: &Tally, lost: &PortSet, halves: &Halves) -> (PortSet, PortSet) {
+        let (mut bound, mut spilled) = (PortSet::default(), PortSet::default());
+        for suspect in tally.suspects() {
+            let port = suspect.port;
+            if lost.contains(port) || tally.shared().contains(port) || self.connected.contains(port) {
+                continue;
+            }
+            if self.bound.contains(port) || !halves.is_full(tally.preferred_beside(suspect)) {
+                bound.insert(port);
+            } else {
+                spilled.insert(port);
+            }
+        }
+        spilled.subtract(&bound);
+        (bound, spilled)
+    }
+
+    /// Where parity says nothing: ports that spilled over although the preferred
+    /// half was never seen to be connect()'s, and preferred ports of an address
+    /// whose other half bind() had used up.
+    fn doubtful(
+        &self,
+        tally: &Tally,
+        ground: &Ground,
+        preferred_half: &PortSet,
+        lost: &PortSet,
+        bound: &PortSet,
+        spilled: &PortSet,
+    ) -> PortSet {
+        let mut doubtful = PortSet::default();
+        let seen_connected = self.connected.clone().and(preferred_half).len();
+        if seen_connected * 2 < preferred_half.len() {
+            doubtful.union_with(spilled);
+        }
+        let other_half = ground.effective.clone().minus(preferred_half);
+        let mut suspicious = bound.clone();
+        suspicious.union_with(&doubtful);
+        suspicious.union_with(lost);
+        for held in tally.sources().sets() {
+            let of_other_half = held.clone().and(&other_half);
+            let is_used_up = !other_half.is_empty() && of_other_half.len() == other_half.len();
+            if is_used_up && of_other_half.and(&suspicious).len() * 2 >= other_half.len() {
+                doubtful.union_with(&held.and(preferred_half));
+            }
+        }
+        doubtful.minus(tally.shared()).minus(&self.connected).minus(lost)
+    }
+}
+
+/// The half of the range that connect() takes first.
+struct Halves {
+    preferred: u32,
+    lost_preferred: u32,
+}
+
+impl Halves {
+    /// Whether connect() toward a destination had to go to the other half.
+    fn is_full(&self, used: u32) -> bool {
+        let almost = self.preferred - self.preferred / ALMOST_FULL;
+        used + self.lost_preferred >= almost
+    }
+}

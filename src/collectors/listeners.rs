@@ -1,0 +1,83 @@
+//! Accept queues of listening TCP sockets: `idiag_rqueue` and `idiag_wqueue` of
+//! a listener (net/ipv4/tcp_diag.c, `tcp_diag_get_info`).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::metric::{Metric, Sink};
+use crate::tally::listeners::Listeners;
+use crate::top::Ranking;
+
+/// The accept queues, fullest first.
+#[derive(Clone, Debug, Serialize)]
+pub struct AcceptQueues {
+    pub queues: Vec<AcceptQueue>,
+    /// Further listeners, which are not listed.
+    pub folded: u32,
+}
+
+/// One address and port; a group of sockets with SO_REUSEPORT is summed.
+#[derive(Clone, Debug, Serialize)]
+pub struct AcceptQueue {
+    pub address: IpAddr,
+    pub port: u16,
+    /// Connections.
+    pub waiting: u32,
+    pub limit: u32,
+}
+
+static BACKLOG: Metric = Metric::gauge(
+    "sockdiag_listener_backlog_connections",
+    &["address", "port"],
+    "Connections waiting for accept() as of the last poll, the sockets of a SO_REUSEPORT group summed (sock_diag, idiag_rqueue).",
+);
+static LIMIT: Metric = Metric::gauge(
+    "sockdiag_listener_backlog_limit_connections",
+    &["address", "port"],
+    "How many connections may wait for accept() as of the last poll, summed likewise (sock_diag, idiag_wqueue).",
+);
+static FOLDED: Metric = Metric::gauge(
+    "sockdiag_listeners_folded",
+    &[],
+    "Listeners (address, port) as of the last poll beyond limits.local_ports, whose accept queues are not exported (sock_diag).",
+);
+
+pub static METRICS: [&Metric; 3] = [&BACKLOG, &LIMIT, &FOLDED];
+
+impl AcceptQueues {
+    pub fn collect(listeners: &Listeners, k: usize, ranking: &mut Ranking<(IpAddr, u16)>) -> Self {
+        let mut groups: BTreeMap<(IpAddr, u16), (u32, u32)> = BTreeMap::new();
+        for listener in listeners.all() {
+            let (waiting, limit) = groups.entry((listener.address, listener.port)).or_default();
+            *waiting = waiting.saturating_add(listener.waiting);
+            *limit = limit.saturating_add(listener.limit);
+        }
+        let shown = ranking.select(k, groups.iter().map(|(&key, &queue)| (key, fill(queue))));
+        let folded = (groups.len() - shown.len()) as u32;
+        let queues = shown
+            .into_iter()
+            .map(|((address, port), _)| {
+                let (waiting, limit) = groups[&(address, port)];
+                AcceptQueue { address, port, waiting, limit }
+            })
+            .collect();
+        Self { queues, folded }
+    }
+
+    pub fn export(&self, sink: &mut dyn Sink) {
+        for queue in &self.queues {
+            let (address, port) = (queue.address.to_string(), queue.port.to_string());
+            sink.sample(&BACKLOG, &[&address, &port], queue.waiting.into());
+            sink.sample(&LIMIT, &[&address, &port], queue.limit.into());
+        }
+        sink.sample(&FOLDED, &[], self.folded.into());
+    }
+}
+
+/// Fullest first, in millionths of the limit; of equally full ones the longer.
+fn fill((waiting, limit): (u32, u32)) -> u64 {
+    let millionths = u64::from(waiting) * 1_000_000 / u64::from(limit.max(1));
+    millionths << 24 | u64::from(waiting.min(0x00ff_ffff))
+}

@@ -1,0 +1,317 @@
+//! A netlink dump: one request, datagrams until DONE, and a name for every
+//! other way in which it can end (include/uapi/linux/netlink.h, RFC 3549).
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use netlink_packet_core::{
+    NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, NLMSG_NOOP, NLMSG_OVERRUN,
+};
+use netlink_sys::{Socket, SocketAddr};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+
+/// The kernel fills dump datagrams up to the buffer that was last offered, and
+/// never beyond 32 KiB. Larger buffers change nothing, smaller ones cost calls.
+pub const DATAGRAM_BYTES: usize = 32 * 1024;
+
+/// How long one receive may block before the deadline and the stop flag are
+/// looked at again. The kernel answers a dump inside the call, so a receive
+/// that blocks at all is already unusual.
+const RECEIVE_PATIENCE: Duration = Duration::from_millis(100);
+
+const HEADER_BYTES: usize = 16;
+const ALIGNMENT: usize = 4;
+
+/// Why a dump is not whole.
+#[derive(Debug, thiserror::Error)]
+pub enum DumpError {
+    #[error("netlink {call}")]
+    Call {
+        call: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    /// The kernel answered the request with an errno.
+    #[error("kernel refused the dump")]
+    Refused(#[source] io::Error),
+    /// The kernel gave up half way: DONE carried an errno.
+    #[error("kernel ended the dump early")]
+    EndedEarly(#[source] io::Error),
+    #[error("datagram of {sent} bytes does not fit the buffer of {capacity}")]
+    Truncated { sent: usize, capacity: usize },
+    #[error("malformed netlink message: {0}")]
+    Malformed(&'static str),
+    #[error("answer to request {found} while waiting for {expected}")]
+    ForeignSequence { expected: u32, found: u32 },
+    #[error("sockets changed while the kernel dumped them, twice in a row")]
+    Interrupted,
+    #[error("receive buffer overrun: the kernel dropped part of the dump")]
+    Overrun,
+    #[error("dump not finished after {0:?}")]
+    Deadline(Duration),
+    #[error("stopped")]
+    Stopped,
+}
+
+impl DumpError {
+    /// A word for the `reason` label of the error counter.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Call { .. } => "call",
+            Self::Refused(_) => "refused",
+            Self::EndedEarly(_) => "ended_early",
+            Self::Truncated { .. } => "truncated",
+            Self::Malformed(_) => "malformed",
+            Self::ForeignSequence { .. } => "foreign_sequence",
+            Self::Interrupted => "interrupted",
+            Self::Overrun => "overrun",
+            Self::Deadline(_) => "deadline",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The kernel does not offer this dump at all: no handler for the family or
+    /// protocol, because the module is neither built in nor loadable.
+    pub fn is_absent(&self) -> bool {
+        match self {
+            Self::Refused(error) => {
+                matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP))
+            }
+            Self::Call { call: "socket", source } => {
+                source.raw_os_error() == Some(libc::EPROTONOSUPPORT)
+            }
+            _ => false,
+        }
+    }
+
+    fn call(call: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Call { call, source }
+    }
+}
+
+/// Where datagrams come from: the kernel, or a test that is as awkward.
+pub trait Wire {
+    fn send(&mut self, request: &[u8]) -> io::Result<()>;
+
+    /// Appends one datagram to the empty `buffer` as far as it fits, and tells
+    /// how long it really was, in bytes.
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize>;
+}
+
+/// A netlink socket that hears the kernel and nobody else.
+pub struct KernelWire {
+    /// Never cloned: `netlink_sys::Socket` closes its descriptor on every drop.
+    socket: Socket,
+}
+
+impl KernelWire {
+    /// Opens a socket in the network namespace of the calling thread.
+    /// `protocol` is a NETLINK_* number.
+    pub fn open(protocol: isize) -> Result<Self, DumpError> {
+        let mut socket = Socket::new(protocol).map_err(DumpError::call("socket"))?;
+        socket.bind_auto().map_err(DumpError::call("bind"))?;
+        // A connected netlink socket takes datagrams from its peer alone, so no
+        // other process can slip records in.
+        socket.connect(&SocketAddr::new(0, 0)).map_err(DumpError::call("connect"))?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(RECEIVE_PATIENCE))
+            .map_err(|errno| DumpError::call("setsockopt")(errno.into()))?;
+        Ok(Self { socket })
+    }
+}
+
+impl Wire for KernelWire {
+    fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        let sent = self.socket.send(request, 0)?;
+        if sent == request.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        self.socket.recv(buffer, libc::MSG_TRUNC)
+    }
+}
+
+/// A request without its header, and the number that says what it is.
+pub struct Request<'a> {
+    /// `nlmsg_type`.
+    pub kind: u16,
+    pub payload: &'a [u8],
+}
+
+impl Request<'_> {
+    fn to_bytes(&self, sequence: u32) -> Vec<u8> {
+        let length = HEADER_BYTES + self.payload.len();
+        let mut bytes = Vec::with_capacity(length);
+        bytes.extend(u32::try_from(length).expect("requests are short").to_ne_bytes());
+        bytes.extend(self.kind.to_ne_bytes());
+        bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
+        bytes.extend(sequence.to_ne_bytes());
+        bytes.extend(0u32.to_ne_bytes());
+        bytes.extend_from_slice(self.payload);
+        bytes
+    }
+}
+
+/// When to give up on a dump.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    pub timeout: Duration,
+    /// Set by whoever wants the process to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// One netlink socket, its receive buffer and its sequence numbers.
+pub struct Dumper<W> {
+    wire: W,
+    buffer: Vec<u8>,
+    sequence: u32,
+}
+
+impl<W: Wire> Dumper<W> {
+    pub fn new(wire: W) -> Self {
+        Self { wire, buffer: Vec::with_capacity(DATAGRAM_BYTES), sequence: 0 }
+    }
+
+    /// Sends the request and hands every record's payload to `each`, in order.
+    /// `Ok(true)` says that the dump is whole; `Ok(false)` that it is complete
+    /// but the kernel flagged it as inconsistent (NLM_F_DUMP_INTR).
+    ///
+    /// # Errors
+    /// Every other ending. Records may have been handed out before it: they are
+    /// part of nothing and must be forgotten. Do not use the socket again: what
+    /// is left of the dump is still queued on it.
+    pub fn dump(
+        &mut self,
+        request: &Request<'_>,
+        patience: Patience<'_>,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<bool, DumpError> {
+        self.sequence = self.sequence.wrapping_add(1);
+        self.wire
+            .send(&request.to_bytes(self.sequence))
+            .map_err(DumpError::call("send"))?;
+        let started = Instant::now();
+        let mut consistent = true;
+        loop {
+            if patience.stop.load(Ordering::Relaxed) {
+                return Err(DumpError::Stopped);
+            }
+            if started.elapsed() > patience.timeout {
+                return Err(DumpError::Deadline(patience.timeout));
+            }
+            let Some(datagram) = receive(&mut self.wire, &mut self.buffer)? else { continue };
+            for frame in Frames::new(datagram) {
+                let frame = frame?;
+                if frame.sequence != self.sequence {
+                    return Err(DumpError::ForeignSequence {
+                        expected: self.sequence,
+                        found: frame.sequence,
+                    });
+                }
+                consistent &= frame.flags & NLM_F_DUMP_INTR == 0;
+                match frame.kind {
+                    NLMSG_NOOP => {}
+                    NLMSG_OVERRUN => return Err(DumpError::Overrun),
+                    NLMSG_ERROR => return Err(refusal(frame.payload)),
+                    NLMSG_DONE => return finished(frame.payload).map(|()| consistent),
+                    _ => each(frame.payload),
+                }
+            }
+        }
+    }
+}
+
+/// One datagram, exactly as long as what the kernel wrote. `None` when nothing
+/// came for a while or a signal interrupted the call: look at the clock, go on.
+fn receive<'b>(
+    wire: &mut impl Wire,
+    buffer: &'b mut Vec<u8>,
+) -> Result<Option<&'b [u8]>, DumpError> {
+    buffer.clear();
+    match wire.receive(buffer) {
+        Ok(0) => Err(DumpError::Malformed("empty datagram")),
+        Ok(sent) if sent > buffer.len() => {
+            Err(DumpError::Truncated { sent, capacity: buffer.len() })
+        }
+        Ok(_) => Ok(Some(buffer)),
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINTR | libc::EAGAIN) => Ok(None),
+            Some(libc::ENOBUFS) => Err(DumpError::Overrun),
+            _ => Err(DumpError::Call { call: "recv", source: error }),
+        },
+    }
+}
+
+/// NLMSG_ERROR starts with a negative errno. Zero would be an acknowledgement,
+/// which nobody asked for.
+fn refusal(payload: &[u8]) -> DumpError {
+    match errno(payload) {
+        None => DumpError::Malformed("error message without an errno"),
+        Some(0) => DumpError::Malformed("acknowledgement instead of a dump"),
+        Some(number) => DumpError::Refused(io::Error::from_raw_os_error(number)),
+    }
+}
+
+/// DONE may carry a negative errno, in which case the dump is not whole.
+fn finished(payload: &[u8]) -> Result<(), DumpError> {
+    match errno(payload) {
+        None | Some(0) => Ok(()),
+        Some(number) => Err(DumpError::EndedEarly(io::Error::from_raw_os_error(number))),
+    }
+}
+
+fn errno(payload: &[u8]) -> Option<i32> {
+    let number = i32::from_ne_bytes(*payload.first_chunk()?);
+    Some(number.saturating_neg())
+}
+
+/// One message inside a datagram.
+#[derive(Debug, PartialEq, Eq)]
+struct Frame<'b> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    payload: &'b [u8],
+}
+
+/// The messages of a datagram, each checked against what was received.
+struct Frames<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Frames<'b> {
+    fn new(datagram: &'b [u8]) -> Self {
+        Self { rest: datagram }
+    }
+}
+
+impl<'b> Iterator for Frames<'b> {
+    type Item = Result<Frame<'b>, DumpError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let Some(header) = self.rest.first_chunk::<HEADER_BYTES>() else {
+            self.rest = &[];
+            return Some(Err(DumpError::Malformed("header cut short")));
+        };
+        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
+        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+        if length < HEADER_BYTES || length > self.rest.len() {
+            self.rest = &[];
+            return Some(Err(DumpError::Malformed("length beyond the datagram")));
+        }
+        let frame = Frame {
+            kind: u16::from_ne_bytes([k0, k1]),
+            flags: u16::from_ne_bytes([f0, f1]),
+            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            payload: &self.rest[HEADER_BYTES..length],
+        };
+        // The last message need not be padded.
+        let next = length.next_multiple_of(ALIGNMENT).min(self.rest.len());
+        self.rest = &self.rest[next..];
+        Some(Ok(frame))
+    }
+}

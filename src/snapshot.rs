@@ -1,0 +1,148 @@
+//! What one poll found, published whole: data, clock and rendered page change
+//! together. Readers take a reference and hold no lock.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::collectors::Facts;
+use crate::collectors::observer::DumpTimes;
+
+/// An old snapshot is served for so many of the intervals in force, should
+/// `max_duty` stretch these beyond what `poll.age_max` was made for.
+const INTERVALS: u32 = 3;
+
+/// One poll of every namespace.
+#[derive(Clone, Debug, Serialize)]
+pub struct Snapshot {
+    /// When the sockets were dumped.
+    #[serde(rename = "timestamp_seconds", serialize_with = "unix_seconds")]
+    pub taken: SystemTime,
+    /// The interval of dumps in force.
+    #[serde(rename = "poll_interval_seconds", serialize_with = "seconds")]
+    pub interval: Duration,
+    pub namespaces: Vec<NamespaceFacts>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct NamespaceFacts {
+    #[serde(rename = "netns")]
+    pub name: String,
+    /// Seconds.
+    #[serde(skip)]
+    pub dumps: DumpTimes,
+    #[serde(flatten)]
+    pub facts: Facts,
+}
+
+/// Seconds since 1970, with their fraction.
+pub fn unix_time(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn unix_seconds<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(unix_time(*time))
+}
+
+fn seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// The text exposition, plain and compressed; both are handed out as they are.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    pub text: Bytes,
+    pub gzip: Bytes,
+}
+
+/// A snapshot and its page.
+#[derive(Debug)]
+pub struct Published {
+    pub snapshot: Snapshot,
+    pub page: Page,
+    /// After this moment it says nothing any more.
+    stale_after: Instant,
+}
+
+impl Published {
+    /// `dumped` is when the sockets of the snapshot were dumped.
+    pub fn new(snapshot: Snapshot, page: Page, dumped: Instant, age_max: Duration) -> Self {
+        let stale_after = dumped + age_max.max(snapshot.interval * INTERVALS);
+        Self { snapshot, page, stale_after }
+    }
+}
+
+/// Where the poller puts what it found.
+#[derive(Debug)]
+pub struct Publisher(watch::Sender<Option<Arc<Published>>>);
+
+/// Where everybody else finds it.
+#[derive(Clone, Debug)]
+pub struct Latest(watch::Receiver<Option<Arc<Published>>>);
+
+pub fn channel() -> (Publisher, Latest) {
+    let (sender, receiver) = watch::channel(None);
+    (Publisher(sender), Latest(receiver))
+}
+
+impl Publisher {
+    pub fn publish(&self, published: Published) {
+        self.0.send_replace(Some(Arc::new(published)));
+    }
+}
+
+impl Latest {
+    /// The last snapshot, unless there is none yet or it is too old.
+    pub fn fresh(&self) -> Option<Arc<Published>> {
+        self.0.borrow().clone().filter(|published| Instant::now() <= published.stale_after)
+    }
+
+    /// Whether there was any snapshot.
+    pub fn has_started(&self) -> bool {
+        self.0.borrow().is_some()
+    }
+
+    /// Waits for the next snapshot; `false` when there will be none.
+    pub async fn changed(&mut self) -> bool {
+        self.0.changed().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn published(age: Duration, age_max: Duration, interval: Duration) -> Published {
+        let snapshot = Snapshot { taken: SystemTime::now(), interval, namespaces: Vec::new() };
+        Published::new(snapshot, Page::default(), Instant::now() - age, age_max)
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn there_is_nothing_before_the_first_snapshot() {
+        let (publisher, latest) = channel();
+        assert!(latest.fresh().is_none() && !latest.has_started());
+        publisher.publish(published(Duration::ZERO, SECOND, SECOND));
+        assert!(latest.fresh().is_some() && latest.has_started());
+    }
+
+    #[test]
+    fn an_old_snapshot_is_not_served() {
+        let (publisher, latest) = channel();
+        publisher.publish(published(61 * SECOND, 60 * SECOND, 5 * SECOND));
+        assert!(latest.fresh().is_none());
+        publisher.publish(published(59 * SECOND, 60 * SECOND, 5 * SECOND));
+        assert!(latest.fresh().is_some());
+    }
+
+    #[test]
+    fn a_stretched_interval_stretches_the_age() {
+        let (publisher, latest) = channel();
+        publisher.publish(published(80 * SECOND, 60 * SECOND, 30 * SECOND));
+        assert!(latest.fresh().is_some());
+    }
+}

@@ -1,0 +1,388 @@
+//! The hot line: one socket becomes counts.
+//!
+//! `Tally::add` runs once for every TCP socket of the host. In the common case
+//! it allocates nothing, cannot fail and does one hash look-up.
+
+pub mod keys;
+pub mod listeners;
+pub mod sources;
+pub mod udp;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::kernel::procfs::PortRange;
+use crate::kernel::sock_diag::{Addresses, Family, SocketRecord};
+use crate::kernel::state::{State, StateCounts};
+use crate::ports::PortSet;
+
+use keys::{Address, Key, NO_SOURCE, Seen, Table, V4, V6};
+use listeners::Listeners;
+use sources::Sources;
+
+/// Length of TIME_WAIT, fixed in Linux (TCP_TIMEWAIT_LEN, include/net/tcp.h).
+pub const TIME_WAIT_MS: u32 = 60_000;
+/// Over how long the rate of active closes is taken.
+pub const RECENT_MS: u32 = 10_000;
+/// `LOOPBACK_IFINDEX` (include/net/flow.h).
+const LOOPBACK_INTERFACE: u32 = 1;
+/// Ports whose maker is looked into after the dump: 8 bytes each. One address
+/// alone has at most 32,768 of them.
+const SUSPECTS: usize = 1 << 20;
+
+/// When connect() takes the tuple of a TIME_WAIT socket over
+/// (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reuse {
+    #[default]
+    Never,
+    /// Once older than so many milliseconds.
+    Always { delay_ms: u32 },
+    /// The same, and an end is on loopback.
+    Loopback { delay_ms: u32 },
+}
+
+/// What the settings say of the ports of a namespace.
+#[derive(Clone, Debug)]
+pub struct Ground {
+    pub range: PortRange,
+    /// The range without the reserved ports.
+    pub effective: PortSet,
+    pub reuse: Reuse,
+    /// Ports of which earlier polls know that bind() made them, for certain.
+    pub known_bound: PortSet,
+}
+
+/// An outbound socket, the first on its local address and port, on a port that
+/// connect() does not take first.
+#[derive(Clone, Copy)]
+pub struct Suspect {
+    at: u32,
+    pub port: u16,
+    v6: bool,
+    reusable: bool,
+}
+
+/// Everything that one dump of TCP sockets is boiled down to.
+pub struct Tally {
+    /// Keys there is memory for, both families together.
+    limit: usize,
+    first: u16,
+    effective: PortSet,
+    reuse: Reuse,
+    /// Ports that plain connect() will not touch, as far as known while counting.
+    lost: PortSet,
+    /// Ports in the range with a listener or a bound-only socket.
+    held: PortSet,
+    /// Ports with two sockets of one local address: connect() made them.
+    shared: PortSet,
+    suspects: Vec<Suspect>,
+    suspects_left_out: u64,
+    sockets: [StateCounts; 2],
+    directions: [StateCounts; 2],
+    /// Which place in `port_states` a local port has; the first is nobody's.
+    port_places: Box<[u16; 65_536]>,
+    port_states: Vec<StateCounts>,
+    v4: Table<V4>,
+    v6: Table<V6>,
+    sources: Sources,
+    untracked: u64,
+}
+
+impl Tally {
+    pub fn new(limit: usize) -> Self {
+        Self {
+            limit,
+            first: 0,
+            effective: PortSet::default(),
+            reuse: Reuse::Never,
+            lost: PortSet::default(),
+            held: PortSet::default(),
+            shared: PortSet::default(),
+            suspects: Vec::new(),
+            suspects_left_out: 0,
+            sockets: Default::default(),
+            directions: Default::default(),
+            port_places: Box::new([0; 65_536]),
+            port_states: vec![StateCounts::default()],
+            v4: Table::default(),
+            v6: Table::default(),
+            sources: Sources::default(),
+            untracked: 0,
+        }
+    }
+
+    /// Forgets the sockets of the last dump and takes the listeners of this one.
+    /// `watched` are ports to count by state whether anybody listens or not.
+    pub fn begin(&mut self, ground: &Ground, listeners: &Listeners, watched: &[u16]) {
+        self.first = ground.range.first;
+        self.effective.clone_from(&ground.effective);
+        self.reuse = ground.reuse;
+        self.held = listeners.ports().clone().and(&ground.effective);
+        self.lost = self.held.clone();
+        self.lost.union_with(&ground.known_bound);
+        self.shared.clear();
+        self.suspects.clear();
+        self.suspects_left_out = 0;
+        self.sockets = [Family::Inet, Family::Inet6].map(|family| listeners.counts(family));
+        self.directions = Default::default();
+        self.port_places.fill(0);
+        self.port_states.truncate(1);
+        self.port_states[0] = StateCounts::default();
+        self.v4.clear();
+        self.v6.clear();
+        self.sources.clear();
+        self.untracked = 0;
+        for port in listeners.ports().iter().chain(watched.iter().copied()) {
+            self.watch(port);
+        }
+        for listener in listeners.all() {
+            self.directions[1].add(State::Listen);
+            self.port_states[usize::from(self.port_places[usize::from(listener.port)])]
+                .add(State::Listen);
+            if self.effective.contains(listener.port) {
+                self.sources.hold_bound(listener.address, listener.v6_only, listener.port);
+            }
+        }
+    }
+
+    fn watch(&mut self, port: u16) {
+        let place = &mut self.port_places[usize::from(port)];
+        // With all 65,536 ports watched, the last one has no place of its own.
+        if *place == 0 && self.port_states.len() <= usize::from(u16::MAX) {
+            *place = self.port_states.len() as u16;
+            self.port_states.push(StateCounts::default());
+        }
+    }
+
+    /// Counts one socket that does not listen.
+    #[inline]
+    pub fn add(&mut self, record: &SocketRecord<'_>, listeners: &Listeners) {
+        let (state, port, addresses) = (record.state(), record.local_port(), record.addresses());
+        let inbound = state == State::SynRecv || listeners.covers(&addresses, port);
+        self.sockets[record.family() as usize].add(state);
+        self.directions[usize::from(inbound)].add(state);
+        self.port_states[usize::from(self.port_places[usize::from(port)])].add(state);
+        let in_range = self.effective.contains(port);
+        if state == State::Close {
+            if in_range {
+                self.hold(record, &addresses);
+            }
+            return;
+        }
+        let mut marks = 0;
+        if let Some(remaining) = record.time_wait_remaining_ms().filter(|_| state == State::TimeWait) {
+            let age = TIME_WAIT_MS.saturating_sub(remaining);
+            marks |= if age <= RECENT_MS { Seen::RECENT } else { 0 };
+            let reusable = in_range && self.is_reusable(age, record.interface(), &addresses);
+            marks |= if reusable { Seen::REUSABLE } else { 0 };
+        }
+        let socket = Connected {
+            port,
+            in_range,
+            inbound,
+            service: if inbound { port } else { record.remote_port() },
+            device: record.interface().min(u32::from(u16::MAX >> 1)) as u16,
+            seen: (state, marks),
+        };
+        match addresses {
+            Addresses::V4 { local, remote } => self.connected::<V4>(local, remote, &socket),
+            Addresses::V6 { local, remote } => self.connected::<V6>(local, remote, &socket),
+        }
+    }
+
+    /// A socket that is bound, and nothing more. The kernel dumps these before
+    /// the connections.
+    fn hold(&mut self, record: &SocketRecord<'_>, addresses: &Addresses) {
+        let port = record.local_port();
+        self.held.insert(port);
+        self.lost.insert(port);
+        self.sources.hold_bound(local_address(addresses), record.is_v6_only(), port);
+    }
+
+    #[inline]
+    fn connected<A: Tabled>(&mut self, local: A, remote: A, socket: &Connected) {
+        let (state, mut marks) = socket.seen;
+        let room = self.v4.len() + self.v6.len() < self.limit;
+        let tag = socket.device << 1 | u16::from(socket.inbound);
+        let key = Key { local, remote, port: socket.service, tag };
+        let sources = &mut self.sources;
+        let entry = A::table(&mut self.v4, &mut self.v6)
+            .entry(key, room, || sources.place(local.to_ip()));
+        if entry.is_none() {
+            self.untracked += 1;
+        }
+        if socket.in_range {
+            let place = entry.map_or_else(|| self.sources.place(local.to_ip()), |(_, place)| place);
+            let first_there = self.sources.hold(place, socket.port);
+            if !socket.inbound {
+                marks |= Seen::IN_RANGE;
+                if self.lost.contains(socket.port) {
+                    marks = marks & !Seen::REUSABLE | Seen::LOST;
+                } else {
+                    let preferred = (socket.port ^ self.first) & 1 == 0;
+                    marks |= if preferred { Seen::PREFERRED } else { 0 };
+                    if !first_there && place != NO_SOURCE {
+                        self.shared.insert(socket.port);
+                    } else if !preferred && let Some((at, _)) = entry {
+                        self.suspect(at, socket.port, A::V6, marks & Seen::REUSABLE != 0);
+                    }
+                }
+            } else {
+                marks &= !Seen::REUSABLE;
+            }
+        }
+        if let Some((at, _)) = entry {
+            A::table(&mut self.v4, &mut self.v6).record(at, Seen::new(state, marks));
+        }
+    }
+
+    fn suspect(&mut self, at: u32, port: u16, v6: bool, reusable: bool) {
+        if self.suspects.len() < SUSPECTS {
+            self.suspects.push(Suspect { at, port, v6, reusable });
+        } else {
+            self.suspects_left_out += 1;
+        }
+    }
+
+    #[inline]
+    fn is_reusable(&self, age_ms: u32, interface: u32, addresses: &Addresses) -> bool {
+        match self.reuse {
+            Reuse::Never => false,
+            Reuse::Always { delay_ms } => age_ms > delay_ms,
+            Reuse::Loopback { delay_ms } => {
+                age_ms > delay_ms && (interface == LOOPBACK_INTERFACE || on_loopback(addresses))
+            }
+        }
+    }
+
+    /// Sockets by family (inet, inet6) and state.
+    pub fn sockets(&self) -> &[StateCounts; 2] {
+        &self.sockets
+    }
+
+    /// Sockets by direction (outbound, inbound) and state.
+    pub fn directions(&self) -> &[StateCounts; 2] {
+        &self.directions
+    }
+
+    /// Sockets on one of the ports that are watched.
+    pub fn port_states(&self, port: u16) -> Option<&StateCounts> {
+        match self.port_places[usize::from(port)] {
+            0 => None,
+            place => Some(&self.port_states[usize::from(place)]),
+        }
+    }
+
+    /// Ports in the range that a listener or a bound-only socket has.
+    pub fn held(&self) -> &PortSet {
+        &self.held
+    }
+
+    pub fn shared(&self) -> &PortSet {
+        &self.shared
+    }
+
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    pub fn suspects(&self) -> &[Suspect] {
+        &self.suspects
+    }
+
+    /// Sockets whose key did not fit.
+    pub fn untracked(&self) -> u64 {
+        self.untracked
+    }
+
+    /// Whether some suspects did not fit: their ports are taken as connect()'s.
+    pub fn suspects_left_out(&self) -> u64 {
+        self.suspects_left_out
+    }
+
+    /// How many sockets there are on preferred ports toward the destination of a
+    /// suspect, from its address.
+    pub fn preferred_beside(&self, suspect: &Suspect) -> u32 {
+        fn count<A: Address>(table: &Table<A>, at: u32) -> u32 {
+            let (key, counters) = table.get(at);
+            counters.preferred + unbound(table, key).preferred
+        }
+        if suspect.v6 { count(&self.v6, suspect.at) } else { count(&self.v4, suspect.at) }
+    }
+
+    /// The port of a suspect is lost to plain connect().
+    pub fn convict(&mut self, suspect: &Suspect) {
+        if suspect.v6 {
+            self.v6.lose_port(suspect.at, suspect.reusable);
+        } else {
+            self.v4.lose_port(suspect.at, suspect.reusable);
+        }
+    }
+
+    pub fn keys_v4(&self) -> &Table<V4> {
+        &self.v4
+    }
+
+    pub fn keys_v6(&self) -> &Table<V6> {
+        &self.v6
+    }
+}
+
+/// Sockets that are bound to no device block a tuple for those that are, too
+/// (`inet_sk_bound_dev_eq`): what the same key without a device counts.
+pub fn unbound<A: Address>(table: &Table<A>, key: &Key<A>) -> keys::Counters {
+    if key.device() == 0 {
+        return keys::Counters::default();
+    }
+    table.find(&Key { tag: key.tag & 1, ..*key })
+}
+
+/// What `connected` needs to know of a socket beside its addresses.
+struct Connected {
+    port: u16,
+    in_range: bool,
+    inbound: bool,
+    service: u16,
+    device: u16,
+    seen: (State, u16),
+}
+
+/// An address that knows its table.
+trait Tabled: Address {
+    const V6: bool;
+    fn table<'t>(v4: &'t mut Table<V4>, v6: &'t mut Table<V6>) -> &'t mut Table<Self>;
+}
+
+impl Tabled for V4 {
+    const V6: bool = false;
+    #[inline]
+    fn table<'t>(v4: &'t mut Table<V4>, _: &'t mut Table<V6>) -> &'t mut Table<Self> {
+        v4
+    }
+}
+
+impl Tabled for V6 {
+    const V6: bool = true;
+    #[inline]
+    fn table<'t>(_: &'t mut Table<V4>, v6: &'t mut Table<V6>) -> &'t mut Table<Self> {
+        v6
+    }
+}
+
+pub fn local_address(addresses: &Addresses) -> IpAddr {
+    match *addresses {
+        Addresses::V4 { local, .. } => Ipv4Addr::from(local).into(),
+        Addresses::V6 { local, .. } => Ipv6Addr::from(local).into(),
+    }
+}
+
+/// The same test as the kernel's: either end in 127.0.0.0/8, or `::1`.
+fn on_loopback(addresses: &Addresses) -> bool {
+    match *addresses {
+        Addresses::V4 { local, remote } => local[0] == 127 || remote[0] == 127,
+        Addresses::V6 { local, remote } => {
+            let loopback = Ipv6Addr::LOCALHOST.octets();
+            local == loopback || remote == loopback
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Which ports of the ephemeral range are held on which local address: the pool
+//! of bind(0), of bind-before-connect and of UDP (net/ipv4/inet_connection_sock.c,
+//! `inet_rcv_saddr_equal`).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hashbrown::HashMap;
+
+use super::keys::NO_SOURCE;
+use crate::ports::PortSet;
+
+/// Local addresses with ports in the range that are told apart: 8 KiB each.
+/// Sockets of further addresses count in `any` alone.
+const SOURCES: usize = 1024;
+
+/// Held ports by local address, for one protocol.
+#[derive(Default)]
+pub struct Sources {
+    places: HashMap<IpAddr, u16>,
+    ports: Vec<PortSet>,
+    /// `0.0.0.0`.
+    any_v4: PortSet,
+    /// `::`, which covers every IPv6 address …
+    any_v6: PortSet,
+    /// … and, unless it is V6ONLY, every IPv4 address.
+    dual: PortSet,
+    /// Of addresses beyond the bound.
+    elsewhere: PortSet,
+}
+
+impl Sources {
+    pub fn clear(&mut self) {
+        self.places.clear();
+        self.ports.clear();
+        for set in [&mut self.any_v4, &mut self.any_v6, &mut self.dual, &mut self.elsewhere] {
+            set.clear();
+        }
+    }
+
+    /// The place of a local address, `NO_SOURCE` beyond the bound.
+    pub fn place(&mut self, address: IpAddr) -> u16 {
+        if let Some(&place) = self.places.get(&address) {
+            return place;
+        }
+        if self.ports.len() == SOURCES {
+            return NO_SOURCE;
+        }
+        let place = self.ports.len() as u16;
+        self.ports.push(PortSet::default());
+        self.places.insert(address, place);
+        place
+    }
+
+    /// `true` when no socket of that address had the port.
+    #[inline]
+    pub fn hold(&mut self, place: u16, port: u16) -> bool {
+        match self.ports.get_mut(usize::from(place)) {
+            Some(ports) => ports.insert(port),
+            None => self.elsewhere.insert(port),
+        }
+    }
+
+    /// A socket without a peer: its address may be a wildcard.
+    pub fn hold_bound(&mut self, address: IpAddr, v6_only: bool, port: u16) {
+        if !address.is_unspecified() {
+            let place = self.place(address);
+            self.hold(place, port);
+        } else if address.is_ipv4() {
+            self.any_v4.insert(port);
+        } else {
+            self.any_v6.insert(port);
+            if !v6_only {
+                self.dual.insert(port);
+            }
+        }
+    }
+
+    /// Every port held on any address.
+    pub fn any(&self) -> PortSet {
+        let mut any = self.elsewhere.clone();
+        for set in self.ports.iter().chain([&self.any_v4, &self.any_v6]) {
+            any.union_with(set);
+        }
+        any
+    }
+
+    /// Distinct ports held on each local address or on a wildcard that covers
+    /// it. A wildcard that holds ports stands for the addresses without sockets.
+    pub fn used(&self) -> impl Iterator<Item = (IpAddr, u32)> {
+        let specific = self.places.iter().map(|(&address, &place)| {
+            (address, self.ports[usize::from(place)].union_len(&self.covering(address)))
+        });
+        let wildcards = [
+            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.any_v4.union_len(&[&self.dual])),
+            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), self.any_v6.len()),
+        ];
+        specific.chain(wildcards).filter(|&(_, used)| used > 0)
+    }
+
+    /// For each local address the ports that bind(0) on it could not have.
+    pub fn sets(&self) -> impl Iterator<Item = PortSet> {
+        self.places.iter().map(|(&address, &place)| {
+            let mut set = self.ports[usize::from(place)].clone();
+            for cover in self.covering(address) {
+                set.union_with(cover);
+            }
+            set
+        })
+    }
+
+    fn covering(&self, address: IpAddr) -> Vec<&PortSet> {
+        if address.is_ipv4() { vec![&self.any_v4, &self.dual] } else { vec![&self.any_v6] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn used(sources: &Sources, address: &str) -> Option<u32> {
+        let address: IpAddr = address.parse().unwrap();
+        sources.used().find(|&(other, _)| other == address).map(|(_, used)| used)
+    }
+
+    #[test]
+    fn wildcards_count_against_the_addresses_that_they_cover() {
+        let mut sources = Sources::default();
+        for (address, v6_only, port) in [
+            ("127.0.0.1", false, 1),
+            ("::1", false, 2),
+            ("0.0.0.0", false, 3),
+            ("::", true, 4),
+            ("::", false, 5),
+            ("127.0.0.1", false, 5),
+        ] {
+            sources.hold_bound(address.parse().unwrap(), v6_only, port);
+        }
+        assert_eq!(used(&sources, "127.0.0.1"), Some(3), "own 1 and 5, wildcard 3, dual 5");
+        assert_eq!(used(&sources, "::1"), Some(3), "own 2, wildcards 4 and 5");
+        assert_eq!(used(&sources, "0.0.0.0"), Some(2));
+        assert_eq!(used(&sources, "::"), Some(2));
+        assert_eq!(sources.any().len(), 5);
+    }
+
+    #[test]
+    fn addresses_beyond_the_bound_count_on_any() {
+        let mut sources = Sources::default();
+        for last in 0..=SOURCES as u32 {
+            let place = sources.place(Ipv4Addr::from(last + 1).into());
+            sources.hold(place, last as u16);
+        }
+        assert_eq!(sources.ports.len(), SOURCES);
+        assert_eq!(sources.any().len(), SOURCES as u32 + 1);
+    }
+}
