@@ -1,5 +1,28 @@
-pub mod kernel;
+//! sockdiag-exporter: this host's sockets, ephemeral ports and connection
+//! tracking table as Prometheus metrics.
+//!
+//! ```text
+//! kernel ──recv──▶ kernel::netlink ─▶ kernel::sock_diag ─▶ tally ─▶ collectors
+//!                                      (borrowed view)     (hot)    (facts)
+//!                                                                      │
+//! scrape ◀── web ◀── snapshot (published whole, with its page) ◀── exposition
+//! ```
+//!
+//! Three rooms: `kernel/` alone touches the kernel, `collectors/` hold one
+//! subject each, `web/` shows a snapshot. `poller` is the clock of the one thread
+//! that collects, `daemon` starts and stops everything. Who may import whom is
+//! held by `tests/layers.rs`.
+
+pub mod cli;
 pub mod collectors;
-pub mod top;
+pub mod config;
+pub mod daemon;
+pub mod exposition;
+pub mod kernel;
+pub mod poller;
 pub mod ports;
+pub mod self_metrics;
+pub mod snapshot;
 pub mod tally;
+pub mod top;
+pub mod web;

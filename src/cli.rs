@@ -1,0 +1,203 @@
+//! The command line: what may be said, and nothing of what it does.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{LogFormat, LogLevel, Overrides, parse_duration, parse_listen};
+
+/// Release, as in `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Commit that this was built from, or `unknown`; set by `build.rs`.
+pub const REVISION: &str = env!("SOCKDIAG_EXPORTER_REVISION");
+
+const LONG_VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (revision ",
+    env!("SOCKDIAG_EXPORTER_REVISION"),
+    ")"
+);
+
+/// Prometheus exporter for Linux sockets: states, peers, ephemeral port use and conntrack.
+#[derive(Clone, Debug, PartialEq, Parser)]
+#[command(name = "sockdiag-exporter", version = LONG_VERSION, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+impl Cli {
+    /// What to do: `serve` unless another command was named.
+    pub fn command(self) -> Command {
+        self.command.unwrap_or(Command::Serve(self.serve))
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Subcommand)]
+pub enum Command {
+    /// Poll the kernel and serve the metrics (the default).
+    Serve(ServeArgs),
+    /// Poll once, print what was found, and exit.
+    Snapshot(SnapshotArgs),
+    /// Print the configuration in force and where each value was set; exit 2 if it has errors.
+    CheckConfig(CheckConfigArgs),
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub struct ServeArgs {
+    /// TOML file; without it the built-in defaults hold.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to serve on, for example "[::]:10061" or "127.0.0.1:9000"; may be repeated.
+    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    pub listen: Vec<SocketAddr>,
+    /// Time between polls, with its unit, for example "5s".
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub poll_interval: Option<Duration>,
+    /// The least severe event that is logged.
+    #[arg(long, value_name = "LEVEL", value_parser = words::<LogLevel>(&LogLevel::NAMES))]
+    pub log_level: Option<LogLevel>,
+    /// How a log line is written.
+    #[arg(long, value_name = "FORMAT", value_parser = words::<LogFormat>(&LogFormat::NAMES))]
+    pub log_format: Option<LogFormat>,
+}
+
+impl ServeArgs {
+    /// What the flags change in the configuration.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            listen: self.listen.clone(),
+            poll_interval: self.poll_interval,
+            log_level: self.log_level,
+            log_format: self.log_format,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Args)]
+pub struct SnapshotArgs {
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub format: SnapshotFormat,
+    /// TOML file; without it the built-in defaults hold.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SnapshotFormat {
+    /// Tables for a terminal, the worst destinations first.
+    #[default]
+    Text,
+    /// What /api/v1/snapshot serves.
+    Json,
+    /// What /metrics serves.
+    Prometheus,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Args)]
+pub struct CheckConfigArgs {
+    /// TOML file; without it the built-in defaults hold.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Takes one of `names`, and shows them in the help and in errors.
+fn words<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err = String> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(names).try_map(|name| {
+        name.parse()
+            .map_err(|error: String| -> Box<dyn std::error::Error + Send + Sync> { error.into() })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &str) -> Result<Command, clap::Error> {
+        let words = std::iter::once("sockdiag-exporter").chain(arguments.split_whitespace());
+        Cli::try_parse_from(words).map(Cli::command)
+    }
+
+    #[test]
+    fn serve_is_the_default_and_takes_its_flags_in_both_forms() {
+        let flags = "--config /a.toml --listen :9000 --listen 127.0.0.1:1 --poll-interval 2s --log-level debug --log-format json";
+        let Command::Serve(bare) = parse(flags).unwrap() else {
+            panic!("not serve");
+        };
+        assert_eq!(bare.config, Some(PathBuf::from("/a.toml")));
+        let expected = Overrides {
+            listen: ["[::]:9000", "127.0.0.1:1"]
+                .map(|text| text.parse().unwrap())
+                .to_vec(),
+            poll_interval: Some(Duration::from_secs(2)),
+            log_level: Some(LogLevel::Debug),
+            log_format: Some(LogFormat::Json),
+        };
+        assert_eq!(bare.overrides(), expected);
+        assert_eq!(
+            parse(&format!("serve {flags}")).unwrap(),
+            Command::Serve(bare)
+        );
+        assert_eq!(parse("").unwrap(), parse("serve").unwrap());
+    }
+
+    #[test]
+    fn the_other_commands_take_their_own_flags() {
+        let Command::Snapshot(snapshot) = parse("snapshot --format json --config a").unwrap()
+        else {
+            panic!("not snapshot");
+        };
+        assert_eq!(snapshot.format, SnapshotFormat::Json);
+        assert_eq!(snapshot.config, Some(PathBuf::from("a")));
+        let Command::Snapshot(snapshot) = parse("snapshot").unwrap() else {
+            panic!("not snapshot");
+        };
+        assert_eq!(snapshot.format, SnapshotFormat::Text);
+        let Command::CheckConfig(check) = parse("check-config --config a").unwrap() else {
+            panic!("not check-config");
+        };
+        assert_eq!(check.config, Some(PathBuf::from("a")));
+    }
+
+    #[test]
+    fn bad_usage_exits_2_and_says_what_is_allowed() {
+        let cases = [
+            ("--poll-interval 5", "needs a unit, for example \"5s\""),
+            ("--listen localhost:9000", "host names are not looked up"),
+            (
+                "--log-level loud",
+                "[possible values: error, warn, info, debug, trace]",
+            ),
+            (
+                "snapshot --format xml",
+                "[possible values: text, json, prometheus]",
+            ),
+            ("--config a check-config", "cannot be used with"),
+            ("check-config --listen :1", "unexpected argument '--listen'"),
+            ("start", "unrecognized subcommand"),
+        ];
+        for (arguments, expected) in cases {
+            let error = parse(arguments).expect_err(arguments);
+            assert_eq!(error.exit_code(), 2, "{arguments}");
+            assert!(error.to_string().contains(expected), "{arguments}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_version_names_the_revision() {
+        let shown = parse("--version").unwrap_err();
+        assert_eq!(shown.exit_code(), 0);
+        let expected = format!("sockdiag-exporter {} (revision {})\n", VERSION, REVISION);
+        assert_eq!(shown.to_string(), expected);
+    }
+}

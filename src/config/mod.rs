@@ -1,0 +1,255 @@
+//! The configuration: typed, with built-in defaults, laid over by a TOML file,
+//! the environment and flags, and refused with every fault named at once.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+mod env;
+mod file;
+mod keys;
+mod kind;
+mod layers;
+mod listen;
+mod log;
+mod rules;
+mod suggest;
+mod values;
+
+pub use env::PREFIX;
+pub use keys::names as key_names;
+pub use listen::parse_listen;
+pub use log::{LogFormat, LogLevel};
+pub use values::parse_duration;
+
+/// Port of the default listen address.
+pub const DEFAULT_PORT: u16 = 10061;
+
+/// Everything that can be configured; `Config::default()` is what the exporter
+/// runs on when nothing is said. `config.example.toml` explains each key.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Config {
+    pub web: Web,
+    pub poll: Poll,
+    pub limits: Limits,
+    pub local_ports: LocalPorts,
+    pub procfs: Procfs,
+    pub netns: Netns,
+    pub log: Log,
+}
+
+/// The HTTP side.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Web {
+    /// At least one, none twice.
+    pub listen: Vec<SocketAddr>,
+    /// Connections served at once.
+    pub max_connections: usize,
+    /// Time for a client to send its request line and headers.
+    pub header_timeout: Duration,
+    /// Time for a whole request and its answer.
+    pub request_timeout: Duration,
+}
+
+impl Web {
+    /// Whether the address is the default one, on which the exporter may fall
+    /// back to `0.0.0.0` where IPv6 is off. It goes by the value, so a copied
+    /// `config.example.toml` acts like no file; `[::]` covers every IPv4
+    /// address anyway, so falling back opens nothing that was not asked for.
+    pub fn listen_is_default(&self) -> bool {
+        self.listen == Self::default().listen
+    }
+}
+
+impl Default for Web {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))],
+            max_connections: 128,
+            header_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+/// The collector thread's clock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Poll {
+    pub interval: Duration,
+    /// Deadline of one dump.
+    pub timeout: Duration,
+    /// Fraction of one core that dumps may cost, above 0 and at most 1.
+    pub max_duty: f64,
+    /// A snapshot older than this is not served.
+    pub age_max: Duration,
+    /// How far back the peak of utilization reaches.
+    pub peak_window: Duration,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            timeout: Duration::from_secs(10),
+            max_duty: 0.05,
+            age_max: Duration::from_secs(60),
+            peak_window: Duration::from_secs(60),
+        }
+    }
+}
+
+/// How many of each are kept or shown; the rest is counted, not listed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limits {
+    pub peers: usize,
+    pub destinations: usize,
+    pub sources: usize,
+    pub local_ports: usize,
+    /// Distinct keys of one namespace held in memory during a poll.
+    pub tracked_keys: usize,
+    /// Series of one namespace.
+    pub series: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            peers: 20,
+            destinations: 20,
+            sources: 20,
+            local_ports: 20,
+            tracked_keys: 400_000,
+            series: 1_500,
+        }
+    }
+}
+
+/// Local ports that are shown whether or not they have a listener.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalPorts {
+    /// In the order given, none twice, never 0.
+    pub always: Vec<u16>,
+}
+
+/// Where procfs is mounted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Procfs {
+    /// An absolute path.
+    pub root: PathBuf,
+}
+
+impl Default for Procfs {
+    fn default() -> Self {
+        Self {
+            root: PathBuf::from("/proc"),
+        }
+    }
+}
+
+/// Network namespaces.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Netns {
+    /// Value of the label `netns` for the exporter's own namespace.
+    pub host_name: String,
+}
+
+impl Default for Netns {
+    fn default() -> Self {
+        Self {
+            host_name: "host".to_owned(),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Log {
+    pub level: LogLevel,
+    pub format: LogFormat,
+}
+
+/// What the command line says; it wins over the environment and the file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Overrides {
+    /// Replaces the configured addresses; empty means not said.
+    pub listen: Vec<SocketAddr>,
+    pub poll_interval: Option<Duration>,
+    pub log_level: Option<LogLevel>,
+    pub log_format: Option<LogFormat>,
+}
+
+/// Everything wrong with the configuration, one line each: where it was said,
+/// the key, its value, the reason, and what is allowed.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{}", .problems.join("\n"))]
+pub struct ConfigError {
+    /// Never empty; in the order file, environment, flags, rules between keys.
+    pub problems: Vec<String>,
+}
+
+impl Config {
+    /// Built-in defaults, then `file`, then the variables
+    /// `SOCKDIAG_EXPORTER__SECTION__KEY` of `env`, then `overrides`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not TOML; a key is unknown; a value has
+    /// the wrong type, is out of range, or contradicts another. A layer is held
+    /// to its own faults even where a later one overrides the value.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        Loaded::load(file, env, overrides).map(|loaded| loaded.config)
+    }
+}
+
+/// A configuration that remembers who said what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// By key, for values that were set: `FILE:LINE`, a variable, or a flag.
+    origins: BTreeMap<&'static str, String>,
+}
+
+impl Loaded {
+    /// Like [`Config::load`], errors included.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let env = env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        layers::load(file, env.collect(), overrides)
+    }
+
+    /// `FILE:LINE`, the variable or the flag that set `section.key`; none when
+    /// it has its built-in default.
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        self.origins.get(key).map(String::as_str)
+    }
+
+    /// The configuration in force as a TOML file that means the same; a value
+    /// that was set has its origin in a comment behind it.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in keys::KEYS {
+            if key.section != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                text += &format!("{gap}[{}]\n", key.section);
+                section = key.section;
+            }
+            text += &format!("{} = {}", key.name, key.kind.show(&self.config));
+            if let Some(origin) = self.origin(key.path) {
+                text += &format!(" # {origin}");
+            }
+            text += "\n";
+        }
+        text
+    }
+}

@@ -1,0 +1,1 @@
+//! Shows a snapshot, and knows nothing else.
