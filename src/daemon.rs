@@ -1,1 +1,222 @@
-//! placeholder
+//! The daemon: bind, spawn, supervise, stop.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, bail};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::cli::{REVISION, VERSION};
+use crate::collectors::budget;
+use crate::collectors::observer::{Limits, Observer};
+use crate::config::Config;
+use crate::kernel::netns::Namespace;
+use crate::kernel::procfs::Procfs;
+use crate::kernel::sock_diag::SockDiag;
+use crate::poller::{Pace, Poller, Stop};
+use crate::self_metrics::SelfMetrics;
+use crate::snapshot::{self, Latest, NamespaceFacts, Snapshot};
+use crate::web::routes::{self, App};
+use crate::web::server;
+
+/// How long the collector thread may take to come out of the kernel when the
+/// daemon stops. It looks at the stop flag after every datagram.
+const COLLECTOR_GRACE: Duration = Duration::from_millis(300);
+
+/// A daemon that is bound and polling, and not serving yet.
+pub struct Daemon {
+    listeners: Vec<TcpListener>,
+    limits: server::Limits,
+    app: App,
+    collector: Collector,
+}
+
+struct Collector {
+    thread: JoinHandle<()>,
+    stop: Stop,
+    /// Closed when the thread is gone, for whatever reason.
+    gone: oneshot::Receiver<()>,
+}
+
+/// Runs until `shutdown`, or until something that cannot be done without dies.
+///
+/// # Errors
+/// When an address cannot be bound, and when the collector thread dies.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
+    Daemon::start(&config)?.serve(shutdown).await
+}
+
+impl Daemon {
+    /// Binds every address and starts to poll.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, or the limits cannot be kept.
+    pub fn start(config: &Config) -> Result<Self> {
+        let listeners = server::bind(&config.web.listen, config.web.listen_is_default())?;
+        let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
+        let (publisher, latest) = snapshot::channel();
+        let observer = observer(config)?;
+        let stop = Stop::default();
+        let poller = Poller {
+            pace: Pace {
+                interval: config.poll.interval,
+                max_duty: config.poll.max_duty,
+                age_max: config.poll.age_max,
+            },
+            namespace: own_namespace(config)?,
+            observer,
+            own: Arc::clone(&own),
+            publisher,
+            stop: stop.clone(),
+        };
+        let (alive, gone) = oneshot::channel();
+        let thread = std::thread::Builder::new()
+            .name("collector".to_owned())
+            .spawn(move || {
+                // Dropped at the end of the thread, a panic included.
+                let _alive: oneshot::Sender<()> = alive;
+                poller.run();
+            })
+            .context("cannot start the collector thread")?;
+        let daemon = Self {
+            listeners,
+            limits: server::Limits {
+                max_connections: config.web.max_connections,
+                header_timeout: config.web.header_timeout,
+                request_timeout: config.web.request_timeout,
+            },
+            app: App {
+                latest,
+                own,
+                version: VERSION,
+                revision: REVISION,
+            },
+            collector: Collector { thread, stop, gone },
+        };
+        daemon.say_hello(config);
+        Ok(daemon)
+    }
+
+    /// The addresses that are really bound: port 0 has become a port.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
+    }
+
+    /// Where the snapshots appear.
+    pub fn latest(&self) -> Latest {
+        self.app.latest.clone()
+    }
+
+    /// Serves until `shutdown`.
+    ///
+    /// # Errors
+    /// When the collector thread dies: a daemon without it only looks alive.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let Collector {
+            thread,
+            stop,
+            mut gone,
+        } = self.collector;
+        let router = routes::router(self.app);
+        let mut died = false;
+        let end = async {
+            tokio::select! {
+                () = shutdown => {}
+                _ = &mut gone => died = true,
+            }
+        };
+        server::serve(self.listeners, router, self.limits, end).await;
+        if died {
+            bail!("the collector thread died; see the log above");
+        }
+        stop.request(thread.thread());
+        // A thread that hangs in the kernel must not keep the process: it ends
+        // with it.
+        if tokio::time::timeout(COLLECTOR_GRACE, gone).await.is_ok() {
+            thread
+                .join()
+                .map_err(|_| anyhow::anyhow!("the collector thread panicked"))?;
+        }
+        tracing::info!("stopped");
+        Ok(())
+    }
+
+    fn say_hello(&self, config: &Config) {
+        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
+        tracing::info!(
+            version = VERSION,
+            revision = REVISION,
+            listen = addresses.join(","),
+            interval = ?config.poll.interval,
+            collectors = "sockets,udp,peers,listeners,ephemeral,tcp,conntrack",
+            "sockdiag-exporter started"
+        );
+    }
+}
+
+/// One poll, without a daemon.
+///
+/// # Errors
+/// When the limits cannot be kept, or the thread cannot tell where it is.
+pub fn poll_once(config: &Config) -> Result<Snapshot> {
+    let mut observer = observer(config)?;
+    let namespace = own_namespace(config)?;
+    let (facts, dumps) = observer.observe(&Default::default());
+    Ok(Snapshot {
+        taken: SystemTime::now(),
+        interval: config.poll.interval,
+        namespaces: vec![NamespaceFacts {
+            name: namespace.name,
+            dumps,
+            facts,
+        }],
+    })
+}
+
+fn own_namespace(config: &Config) -> Result<Namespace> {
+    Namespace::own(&config.netns.host_name)
+        .context("cannot tell the network namespace of this process (is /proc mounted?)")
+}
+
+fn observer(config: &Config) -> Result<Observer> {
+    let wanted = Limits {
+        peers: config.limits.peers,
+        destinations: config.limits.destinations,
+        sources: config.limits.sources,
+        local_ports: config.limits.local_ports,
+        tracked_keys: config.limits.tracked_keys,
+        always: config.local_ports.always.clone(),
+        dump_timeout: config.poll.timeout,
+        peak_window: config.poll.peak_window,
+    };
+    let Some(limits) = budget::fit(&wanted, config.limits.series) else {
+        bail!(
+            "limits.series = {}: too few for the {} ports of local_ports.always: raise it, or list fewer ports",
+            config.limits.series,
+            config.local_ports.always.len()
+        );
+    };
+    if budget::cost(&wanted) > config.limits.series {
+        tracing::warn!(
+            series = config.limits.series,
+            needed = budget::cost(&wanted),
+            peers = limits.peers,
+            destinations = limits.destinations,
+            sources = limits.sources,
+            local_ports = limits.local_ports,
+            "limits.series is too small for the other limits, which are brought down"
+        );
+    }
+    Ok(Observer::new(
+        limits,
+        Procfs::new(&config.procfs.root),
+        SockDiag::new(),
+    ))
+}

@@ -75,11 +75,16 @@ fn encode(families: &[MetricFamily]) -> Page {
     let mut text = Vec::with_capacity(64 * 1024);
     // Families without samples are the only thing that the encoder refuses, and
     // there are none: a family begins with its first sample.
-    TextEncoder::new().encode(families, &mut text).expect("a family has samples");
+    TextEncoder::new()
+        .encode(families, &mut text)
+        .expect("a family has samples");
     let mut gzip = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
     gzip.write_all(&text).expect("memory takes every byte");
     let gzip = gzip.finish().expect("memory takes every byte");
-    Page { text: text.into(), gzip: gzip.into() }
+    Page {
+        text: text.into(),
+        gzip: gzip.into(),
+    }
 }
 
 /// Families in the order of their first sample, whatever the namespace.
@@ -93,7 +98,7 @@ struct Families {
 impl Families {
     fn family(&mut self, metric: &'static Metric) -> &mut MetricFamily {
         let at = *self.places.entry(metric.name).or_insert_with(|| {
-            let mut family = MetricFamily::new();
+            let mut family = MetricFamily::default();
             family.set_name(metric.name.to_owned());
             family.set_help(metric.help.to_owned());
             family.set_field_type(match metric.kind {
@@ -114,17 +119,23 @@ impl Sink for Families {
         let pairs = namespace
             .map(|name| pair("netns", name))
             .into_iter()
-            .chain(metric.labels.iter().zip(labels).map(|(name, value)| pair(name, value)))
+            .chain(
+                metric
+                    .labels
+                    .iter()
+                    .zip(labels)
+                    .map(|(name, value)| pair(name, value)),
+            )
             .collect();
         let mut sample = Sample::from_label(pairs);
         match metric.kind {
             Kind::Gauge => {
-                let mut gauge = Gauge::new();
+                let mut gauge = Gauge::default();
                 gauge.set_value(value);
                 sample.set_gauge(gauge);
             }
             Kind::Counter => {
-                let mut counter = Counter::new();
+                let mut counter = Counter::default();
                 counter.set_value(value);
                 sample.set_counter(counter);
             }
@@ -134,7 +145,7 @@ impl Sink for Families {
 }
 
 fn pair(name: &str, value: &str) -> LabelPair {
-    let mut pair = LabelPair::new();
+    let mut pair = LabelPair::default();
     pair.set_name(name.to_owned());
     pair.set_value(value.to_owned());
     pair

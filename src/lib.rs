@@ -21,6 +21,7 @@ pub mod exposition;
 pub mod kernel;
 pub mod poller;
 pub mod ports;
+pub mod report;
 pub mod self_metrics;
 pub mod snapshot;
 pub mod tally;

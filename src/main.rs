@@ -1,1 +1,102 @@
-fn main(){}
+//! Arguments, configuration, logging, exit code: 0 done, 1 failed, 2 asked for
+//! something that cannot be.
+
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
+use sockdiag_exporter::config::{Config, ConfigError, Loaded, LogFormat, Overrides};
+use sockdiag_exporter::{daemon, exposition, report};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ConfigError>() => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("sockdiag-exporter: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Serve(arguments) => serve(&arguments),
+        Command::Snapshot(arguments) => snapshot(&arguments),
+        Command::CheckConfig(arguments) => {
+            print(&load(arguments.config.as_deref(), &Overrides::default())?.to_toml())
+        }
+    }
+}
+
+fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded> {
+    Ok(Loaded::load(file, std::env::vars_os(), overrides)?)
+}
+
+fn serve(arguments: &ServeArgs) -> Result<()> {
+    let config = load(arguments.config.as_deref(), &arguments.overrides())?.config;
+    start_log(&config);
+    // The network needs little: one thread for it, one for the kernel.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        let shutdown = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        daemon::run(config, shutdown).await
+    })
+}
+
+fn snapshot(arguments: &SnapshotArgs) -> Result<()> {
+    let config = load(arguments.config.as_deref(), &Overrides::default())?.config;
+    let snapshot = daemon::poll_once(&config)?;
+    match arguments.format {
+        SnapshotFormat::Text => print(&report::text(&snapshot)),
+        SnapshotFormat::Json => print(&(serde_json::to_string_pretty(&snapshot)? + "\n")),
+        SnapshotFormat::Prometheus => {
+            let page = exposition::render(&snapshot, Vec::new());
+            print(std::str::from_utf8(&page.text)?)
+        }
+    }
+}
+
+/// To standard output; a reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.context("cannot write to standard output"),
+    }
+}
+
+/// To standard error, where a service manager looks for it.
+fn start_log(config: &Config) {
+    let log = tracing_subscriber::fmt()
+        .with_max_level(
+            config
+                .log
+                .level
+                .as_str()
+                .parse::<tracing::Level>()
+                .unwrap_or(tracing::Level::INFO),
+        )
+        .with_target(false)
+        .with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

@@ -1,1 +1,276 @@
-//! placeholder
+//! The clock of the collector thread: when to dump, when to read files only,
+//! and what to say when a collector's state changes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::collectors::Facts;
+use crate::collectors::observer::{DumpTimes, Observer};
+use crate::collectors::section::{Failure, Outcome, Section};
+use crate::exposition;
+use crate::kernel::netlink::Wire;
+use crate::kernel::netns::Namespace;
+use crate::self_metrics::SelfMetrics;
+use crate::snapshot::{NamespaceFacts, Published, Publisher, Snapshot};
+
+/// However dear a dump is, there is one in a day: a figure that old is at least
+/// known to be old.
+const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+
+/// Says to the collector thread that it should end.
+#[derive(Clone, Debug, Default)]
+pub struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// `thread` may be asleep until its next poll.
+    pub fn request(&self, thread: &Thread) {
+        self.0.store(true, Ordering::Relaxed);
+        thread.unpark();
+    }
+
+    fn is_requested(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Sleeps until `moment`, less when the thread should end.
+    fn sleep_until(&self, moment: Instant) {
+        while !self.is_requested() {
+            let now = Instant::now();
+            if now >= moment {
+                return;
+            }
+            std::thread::park_timeout(moment - now);
+        }
+    }
+}
+
+/// When to poll.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    pub interval: Duration,
+    /// Fraction of one core that dumps may cost.
+    pub max_duty: f64,
+    pub age_max: Duration,
+}
+
+impl Pace {
+    /// The interval of dumps, given the CPU time that the last one took.
+    fn interval_for(&self, cost: Duration) -> Duration {
+        let stretched =
+            Duration::try_from_secs_f64(cost.as_secs_f64() / self.max_duty).unwrap_or(INTERVAL_MAX);
+        stretched.min(INTERVAL_MAX).max(self.interval)
+    }
+}
+
+/// Polls one namespace until told to stop.
+pub struct Poller<W: Wire> {
+    pub pace: Pace,
+    pub namespace: Namespace,
+    pub observer: Observer<W>,
+    pub own: Arc<SelfMetrics>,
+    pub publisher: Publisher,
+    pub stop: Stop,
+}
+
+/// The last dump, until the next.
+struct Last {
+    facts: Facts,
+    dumps: DumpTimes,
+    taken: SystemTime,
+    started: Instant,
+    interval: Duration,
+}
+
+impl<W: Wire> Poller<W> {
+    /// The body of the collector thread.
+    pub fn run(mut self) {
+        let mut states = States::default();
+        let mut interrupted = 0;
+        let mut last: Option<Last> = None;
+        let mut tick = Instant::now();
+        self.own.set_interval(self.pace.interval);
+        while !self.stop.is_requested() {
+            let due = last
+                .as_ref()
+                .is_none_or(|last| tick >= last.started + last.interval);
+            let current = match last.take() {
+                Some(mut last) if !due => {
+                    self.refresh(&mut last.facts);
+                    last
+                }
+                _ => self.dump(),
+            };
+            if self.stop.is_requested() {
+                return;
+            }
+            self.count_errors(&current.facts, due);
+            for _ in interrupted..self.observer.interrupted() {
+                self.own.count_error("sockets", "interrupted");
+            }
+            interrupted = self.observer.interrupted();
+            states.report(&current.facts);
+            self.publish(&current);
+            last = Some(current);
+            // A poll that took longer than the interval is followed by the next
+            // at once; those that it was too late for are not made up for.
+            tick = (tick + self.pace.interval).max(Instant::now());
+            self.stop.sleep_until(tick);
+        }
+    }
+
+    fn dump(&mut self) -> Last {
+        let (started, taken, cpu) = (Instant::now(), SystemTime::now(), thread_cpu_time());
+        let (facts, dumps) = match self.namespace.visit() {
+            Ok(()) => self.observer.observe(&self.stop.0),
+            Err(error) => (
+                nowhere(&Failure::new("namespace", &error)),
+                DumpTimes::default(),
+            ),
+        };
+        let cost = thread_cpu_time().saturating_sub(cpu);
+        let interval = self.pace.interval_for(cost);
+        self.own.record_poll(started.elapsed());
+        self.own.set_interval(interval);
+        Last {
+            facts,
+            dumps,
+            taken,
+            started,
+            interval,
+        }
+    }
+
+    fn refresh(&mut self, facts: &mut Facts) {
+        match self.namespace.visit() {
+            Ok(()) => self.observer.refresh(facts, &self.stop.0),
+            Err(error) => *facts = nowhere(&Failure::new("namespace", &error)),
+        }
+    }
+
+    /// What was not looked at again has not failed again.
+    fn count_errors(&self, facts: &Facts, dumped: bool) {
+        for (collector, outcome) in facts.outcomes() {
+            if let Outcome::Failed(failure) = outcome
+                && (dumped || matches!(collector, "tcp" | "conntrack"))
+            {
+                self.own.count_error(collector, failure.reason);
+            }
+        }
+    }
+
+    fn publish(&self, last: &Last) {
+        let snapshot = Snapshot {
+            taken: last.taken,
+            interval: last.interval,
+            namespaces: vec![NamespaceFacts {
+                name: self.namespace.name.clone(),
+                dumps: last.dumps,
+                facts: last.facts.clone(),
+            }],
+        };
+        let page = exposition::render(&snapshot, self.own.families());
+        self.publisher.publish(Published::new(
+            snapshot,
+            page,
+            last.started,
+            self.pace.age_max,
+        ));
+    }
+}
+
+/// The thread is not where it should be: nothing that it reads is to be believed.
+fn nowhere(failure: &Failure) -> Facts {
+    Facts {
+        sockets: Section::Failed(failure.clone()),
+        udp: Section::Failed(failure.clone()),
+        peers: Section::Failed(failure.clone()),
+        listeners: Section::Failed(failure.clone()),
+        ephemeral: Section::Failed(failure.clone()),
+        tcp: Section::Failed(failure.clone()),
+        conntrack: Section::Failed(failure.clone()),
+    }
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(
+        time.tv_sec.unsigned_abs(),
+        time.tv_nsec.unsigned_abs() as u32,
+    )
+}
+
+/// What was last said of each collector: a line for each change, none per poll.
+#[derive(Default)]
+struct States(HashMap<&'static str, Said>);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Up,
+    Absent,
+    Failed(&'static str),
+}
+
+impl States {
+    fn report(&mut self, facts: &Facts) {
+        for (collector, outcome) in facts.outcomes() {
+            let now = match outcome {
+                Outcome::Up => Said::Up,
+                Outcome::Absent => Said::Absent,
+                Outcome::Failed(failure) => Said::Failed(failure.reason),
+            };
+            let before = self.0.insert(collector, now);
+            if before == Some(now) {
+                continue;
+            }
+            match outcome {
+                Outcome::Failed(failure) => {
+                    tracing::warn!(collector, error = failure.message, "collector failed");
+                }
+                Outcome::Absent => tracing::info!(collector, "not offered by this kernel"),
+                Outcome::Up if before.is_some() => tracing::info!(collector, "collector works"),
+                Outcome::Up => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn pace(max_duty: f64) -> Pace {
+        Pace {
+            interval: 5 * SECOND,
+            max_duty,
+            age_max: 60 * SECOND,
+        }
+    }
+
+    #[test]
+    fn a_cheap_dump_keeps_the_interval() {
+        assert_eq!(pace(0.05).interval_for(SECOND / 10), 5 * SECOND);
+        assert_eq!(pace(1.0).interval_for(3 * SECOND), 5 * SECOND);
+    }
+
+    #[test]
+    fn a_dear_dump_stretches_it_to_the_duty() {
+        assert_eq!(pace(0.05).interval_for(SECOND), 20 * SECOND);
+        assert_eq!(pace(1e-9).interval_for(SECOND), INTERVAL_MAX);
+        assert_eq!(pace(f64::MIN_POSITIVE).interval_for(SECOND), INTERVAL_MAX);
+    }
+
+    #[test]
+    fn a_sleeping_thread_stops_at_once() {
+        let stop = Stop::default();
+        let sleeper = stop.clone();
+        let thread =
+            std::thread::spawn(move || sleeper.sleep_until(Instant::now() + 3600 * SECOND));
+        stop.request(thread.thread());
+        thread.join().unwrap();
+    }
+}

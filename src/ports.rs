@@ -84,7 +84,12 @@ impl PortSet {
     /// How many ports are in this set or in any of the others.
     pub fn union_len(&self, others: &[&Self]) -> u32 {
         (0..WORDS)
-            .map(|at| others.iter().fold(self.0[at], |word, other| word | other.0[at]).count_ones())
+            .map(|at| {
+                others
+                    .iter()
+                    .fold(self.0[at], |word, other| word | other.0[at])
+                    .count_ones()
+            })
             .sum()
     }
 
@@ -153,7 +158,10 @@ mod tests {
     #[test]
     fn the_last_port_fits() {
         let mut set = PortSet::default();
-        set.insert_range(PortRange { first: 65_534, last: 65_535 });
+        set.insert_range(PortRange {
+            first: 65_534,
+            last: 65_535,
+        });
         assert_eq!(set.iter().collect::<Vec<_>>(), [65_534, 65_535]);
         assert!(!set.insert(65_535));
         set.remove(65_535);

@@ -14,8 +14,9 @@ use crate::kernel::procfs::Procfs;
 use crate::snapshot::unix_time;
 
 /// From a poll of an idle host to one of several million sockets.
-const POLL_BUCKETS: [f64; 11] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5];
+const POLL_BUCKETS: [f64; 11] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
 
 /// Counters that live as long as the process.
 pub struct SelfMetrics {
@@ -32,37 +33,59 @@ impl SelfMetrics {
     pub fn new(version: &str, revision: &str, started: SystemTime) -> Self {
         let registry = Registry::new();
         let build = IntGaugeVec::new(
-            Opts::new("sockdiag_build_info", "Always 1; the labels say what is running."),
+            Opts::new(
+                "sockdiag_build_info",
+                "Always 1; the labels say what is running.",
+            ),
             &["version", "revision"],
         );
         let build = register(&registry, build);
         build.with_label_values(&[version, revision]).set(1);
-        let errors = register(&registry, IntCounterVec::new(
-            Opts::new(
-                "sockdiag_collector_errors_total",
-                "Polls in which a collector failed, since the start, by reason.",
+        let errors = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "sockdiag_collector_errors_total",
+                    "Polls in which a collector failed, since the start, by reason.",
+                ),
+                &["collector", "reason"],
             ),
-            &["collector", "reason"],
-        ));
-        let requests = register(&registry, IntCounterVec::new(
-            Opts::new(
-                "sockdiag_http_requests_total",
-                "HTTP requests answered since the start, by route and status.",
+        );
+        let requests = register(
+            &registry,
+            IntCounterVec::new(
+                Opts::new(
+                    "sockdiag_http_requests_total",
+                    "HTTP requests answered since the start, by route and status.",
+                ),
+                &["path", "code"],
             ),
-            &["path", "code"],
-        ));
-        let polls = register(&registry, Histogram::with_opts(
-            HistogramOpts::new(
-                "sockdiag_poll_duration_seconds",
-                "How long polls of all namespaces with a dump of the sockets took.",
-            )
-            .buckets(POLL_BUCKETS.to_vec()),
-        ));
-        let interval = register(&registry, Gauge::new(
-            "sockdiag_poll_interval_seconds",
-            "Interval of dumps in force: the configured one, or longer where poll.max_duty stretches it.",
-        ));
-        Self { registry, process: Process::new(started), errors, requests, polls, interval }
+        );
+        let polls = register(
+            &registry,
+            Histogram::with_opts(
+                HistogramOpts::new(
+                    "sockdiag_poll_duration_seconds",
+                    "How long polls of all namespaces with a dump of the sockets took.",
+                )
+                .buckets(POLL_BUCKETS.to_vec()),
+            ),
+        );
+        let interval = register(
+            &registry,
+            Gauge::new(
+                "sockdiag_poll_interval_seconds",
+                "Interval of dumps in force: the configured one, or longer where poll.max_duty stretches it.",
+            ),
+        );
+        Self {
+            registry,
+            process: Process::new(started),
+            errors,
+            requests,
+            polls,
+            interval,
+        }
     }
 
     pub fn count_error(&self, collector: &str, reason: &str) {
@@ -71,7 +94,9 @@ impl SelfMetrics {
 
     /// `path` is the route's, never the client's.
     pub fn count_request(&self, path: &str, code: u16) {
-        self.requests.with_label_values(&[path, &code.to_string()]).inc();
+        self.requests
+            .with_label_values(&[path, &code.to_string()])
+            .inc();
     }
 
     pub fn record_poll(&self, took: Duration) {
@@ -93,7 +118,9 @@ impl SelfMetrics {
 /// The names and labels are constants of this file: a test makes them all.
 fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let collector = made.expect("a valid metric");
-    registry.register(Box::new(collector.clone())).expect("a metric of its own");
+    registry
+        .register(Box::new(collector.clone()))
+        .expect("a metric of its own");
     collector
 }
 
@@ -106,7 +133,10 @@ struct Process {
 
 impl Process {
     fn new(started: SystemTime) -> Self {
-        Self { started, procfs: Procfs::new("/proc/self") }
+        Self {
+            started,
+            procfs: Procfs::new("/proc/self"),
+        }
     }
 
     fn families(&self) -> Vec<MetricFamily> {
@@ -128,18 +158,28 @@ impl Process {
             "Virtual memory size in bytes.",
             memory.map(|(size, _)| size),
         );
-        gauge("process_open_fds", "Number of open file descriptors.", count("/proc/self/fd"));
+        gauge(
+            "process_open_fds",
+            "Number of open file descriptors.",
+            count("/proc/self/fd"),
+        );
         gauge(
             "process_max_fds",
             "Maximum number of open file descriptors.",
-            getrlimit(Resource::Nofile).current.map(|limit| limit as f64),
+            getrlimit(Resource::Nofile)
+                .current
+                .map(|limit| limit as f64),
         );
         gauge(
             "process_start_time_seconds",
             "Start time of the process since unix epoch in seconds.",
             Some(unix_time(self.started)),
         );
-        gauge("process_threads", "Number of OS threads in the process.", count("/proc/self/task"));
+        gauge(
+            "process_threads",
+            "Number of OS threads in the process.",
+            count("/proc/self/task"),
+        );
         let cpu = Counter::new(
             "process_cpu_seconds_total",
             "Total user and system CPU time spent in seconds.",
@@ -157,7 +197,10 @@ impl Process {
             let mut pages = text.split_ascii_whitespace().map(str::parse::<f64>);
             Some((pages.next()?.ok()? * page, pages.next()?.ok()? * page))
         };
-        self.procfs.value("statm", "sizes in pages", parse).ok().flatten()
+        self.procfs
+            .value("statm", "sizes in pages", parse)
+            .ok()
+            .flatten()
     }
 }
 
@@ -182,7 +225,10 @@ mod tests {
         metrics.count_request("/metrics", 200);
         let families = metrics.families();
         let value = |name: &str| {
-            let family = families.iter().find(|family| family.name() == name).unwrap();
+            let family = families
+                .iter()
+                .find(|family| family.name() == name)
+                .unwrap();
             let metric = &family.get_metric()[0];
             metric.get_gauge().get_value() + metric.get_counter().get_value()
         };

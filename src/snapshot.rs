@@ -40,7 +40,9 @@ pub struct NamespaceFacts {
 
 /// Seconds since 1970, with their fraction.
 pub fn unix_time(time: SystemTime) -> f64 {
-    time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }
 
 fn unix_seconds<S: serde::Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
@@ -71,7 +73,11 @@ impl Published {
     /// `dumped` is when the sockets of the snapshot were dumped.
     pub fn new(snapshot: Snapshot, page: Page, dumped: Instant, age_max: Duration) -> Self {
         let stale_after = dumped + age_max.max(snapshot.interval * INTERVALS);
-        Self { snapshot, page, stale_after }
+        Self {
+            snapshot,
+            page,
+            stale_after,
+        }
     }
 }
 
@@ -97,7 +103,10 @@ impl Publisher {
 impl Latest {
     /// The last snapshot, unless there is none yet or it is too old.
     pub fn fresh(&self) -> Option<Arc<Published>> {
-        self.0.borrow().clone().filter(|published| Instant::now() <= published.stale_after)
+        self.0
+            .borrow()
+            .clone()
+            .filter(|published| Instant::now() <= published.stale_after)
     }
 
     /// Whether there was any snapshot.
@@ -116,7 +125,11 @@ mod tests {
     use super::*;
 
     fn published(age: Duration, age_max: Duration, interval: Duration) -> Published {
-        let snapshot = Snapshot { taken: SystemTime::now(), interval, namespaces: Vec::new() };
+        let snapshot = Snapshot {
+            taken: SystemTime::now(),
+            interval,
+            namespaces: Vec::new(),
+        };
         Published::new(snapshot, Page::default(), Instant::now() - age, age_max)
     }
 

@@ -12,7 +12,9 @@ pub struct Ranking<K> {
 
 impl<K> Default for Ranking<K> {
     fn default() -> Self {
-        Self { shown: HashSet::new() }
+        Self {
+            shown: HashSet::new(),
+        }
     }
 }
 
@@ -55,22 +57,44 @@ mod tests {
     use proptest::prelude::*;
 
     fn keys(ranking: &mut Ranking<char>, k: usize, items: &[(char, u64)]) -> String {
-        ranking.select(k, items.iter().copied()).into_iter().map(|(key, _)| key).collect()
+        ranking
+            .select(k, items.iter().copied())
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect()
     }
 
     #[test]
     fn the_largest_come_first_and_equals_in_order() {
         let mut ranking = Ranking::default();
-        assert_eq!(keys(&mut ranking, 2, &[('c', 5), ('a', 5), ('b', 9), ('d', 1)]), "ba");
+        assert_eq!(
+            keys(&mut ranking, 2, &[('c', 5), ('a', 5), ('b', 9), ('d', 1)]),
+            "ba"
+        );
     }
 
     #[test]
     fn a_key_stays_until_it_falls_below_one_and_a_half_times_k() {
         let mut ranking = Ranking::default();
-        assert_eq!(keys(&mut ranking, 2, &[('a', 9), ('b', 8), ('c', 7), ('d', 6)]), "ab");
-        assert_eq!(keys(&mut ranking, 2, &[('a', 9), ('b', 6), ('c', 7), ('d', 5)]), "acb", "third");
-        assert_eq!(keys(&mut ranking, 2, &[('a', 9), ('b', 5), ('c', 7), ('d', 6)]), "ac", "fourth");
-        assert_eq!(keys(&mut ranking, 2, &[('a', 9), ('b', 6), ('c', 7), ('d', 5)]), "ac", "gone");
+        assert_eq!(
+            keys(&mut ranking, 2, &[('a', 9), ('b', 8), ('c', 7), ('d', 6)]),
+            "ab"
+        );
+        assert_eq!(
+            keys(&mut ranking, 2, &[('a', 9), ('b', 6), ('c', 7), ('d', 5)]),
+            "acb",
+            "third"
+        );
+        assert_eq!(
+            keys(&mut ranking, 2, &[('a', 9), ('b', 5), ('c', 7), ('d', 6)]),
+            "ac",
+            "fourth"
+        );
+        assert_eq!(
+            keys(&mut ranking, 2, &[('a', 9), ('b', 6), ('c', 7), ('d', 5)]),
+            "ac",
+            "gone"
+        );
     }
 
     #[test]

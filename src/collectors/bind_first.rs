@@ -61,8 +61,12 @@ impl PortMemory {
         };
 
         let (bound, spilled) = self.by_parity(tally, &lost, &halves);
-        let convicts: Vec<_> =
-            tally.suspects().iter().filter(|suspect| bound.contains(suspect.port)).copied().collect();
+        let convicts: Vec<_> = tally
+            .suspects()
+            .iter()
+            .filter(|suspect| bound.contains(suspect.port))
+            .copied()
+            .collect();
         for suspect in &convicts {
             tally.convict(suspect);
         }
@@ -84,7 +88,8 @@ impl PortMemory {
         let (mut bound, mut spilled) = (PortSet::default(), PortSet::default());
         for suspect in tally.suspects() {
             let port = suspect.port;
-            if lost.contains(port) || tally.shared().contains(port) || self.connected.contains(port) {
+            if lost.contains(port) || tally.shared().contains(port) || self.connected.contains(port)
+            {
                 continue;
             }
             if self.bound.contains(port) || !halves.is_full(tally.preferred_beside(suspect)) {
@@ -125,7 +130,10 @@ impl PortMemory {
                 doubtful.union_with(&held.and(preferred_half));
             }
         }
-        doubtful.minus(tally.shared()).minus(&self.connected).minus(lost)
+        doubtful
+            .minus(tally.shared())
+            .minus(&self.connected)
+            .minus(lost)
     }
 }
 

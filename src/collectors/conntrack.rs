@@ -60,13 +60,20 @@ impl Conntrack {
     fn read(procfs: &Procfs, stop: &AtomicBool) -> Result<Option<Self>, Failure> {
         let entries = procfs.number("sys/net/netfilter/nf_conntrack_count")?;
         let limit = procfs.number("sys/net/netfilter/nf_conntrack_max")?;
-        let (Some(entries), Some(limit)) = (entries, limit) else { return Ok(None) };
+        let (Some(entries), Some(limit)) = (entries, limit) else {
+            return Ok(None);
+        };
         let buckets = procfs.number("sys/net/netfilter/nf_conntrack_buckets")?;
         let events = read_events(procfs, stop).map_err(|error| match error {
             EventsError::Procfs(error) => error.into(),
             EventsError::Netlink(ref cause) => Failure::new(cause.reason(), &error),
         })?;
-        Ok(Some(Self { entries, limit, buckets, events }))
+        Ok(Some(Self {
+            entries,
+            limit,
+            buckets,
+            events,
+        }))
     }
 
     pub fn export(&self, sink: &mut dyn Sink) {
@@ -117,16 +124,27 @@ mod tests {
 
     #[test]
     fn fill_and_losses_are_read() {
-        let Section::Measured(table) = collect(&tree(&[COUNT, MAX, STAT])) else { panic!() };
-        assert_eq!((table.entries, table.limit, table.buckets), (7, 262_144, None));
+        let Section::Measured(table) = collect(&tree(&[COUNT, MAX, STAT])) else {
+            panic!()
+        };
+        assert_eq!(
+            (table.entries, table.limit, table.buckets),
+            (7, 262_144, None)
+        );
         assert_eq!(table.events, Some(vec![("found", 10), ("drop", 1)]));
     }
 
     #[test]
     fn a_garbled_count_fails_the_section() {
         let garbled = ("sys/net/netfilter/nf_conntrack_count", "many\n");
-        let Section::Failed(failure) = collect(&tree(&[garbled, MAX])) else { panic!() };
+        let Section::Failed(failure) = collect(&tree(&[garbled, MAX])) else {
+            panic!()
+        };
         assert_eq!(failure.reason, "garbled");
-        assert!(failure.message.contains("nf_conntrack_count"), "{}", failure.message);
+        assert!(
+            failure.message.contains("nf_conntrack_count"),
+            "{}",
+            failure.message
+        );
     }
 }

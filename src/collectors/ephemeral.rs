@@ -44,8 +44,11 @@ impl Settings {
             "two ports, the lower first",
             parse_port_range,
         )?;
-        let reserved =
-            procfs.value(&file("ip_local_reserved_ports"), "a list of ports", parse_port_list)?;
+        let reserved = procfs.value(
+            &file("ip_local_reserved_ports"),
+            "a list of ports",
+            parse_port_list,
+        )?;
         Ok(Self {
             range,
             reserved: reserved.unwrap_or_default(),
@@ -80,7 +83,12 @@ impl Settings {
     pub fn ground(&self, memory: &mut PortMemory) -> Ground {
         let effective = self.effective();
         let known_bound = memory.known_bound(self.range, &effective);
-        Ground { range: self.range, effective, reuse: self.reuse(), known_bound }
+        Ground {
+            range: self.range,
+            effective,
+            reuse: self.reuse(),
+            known_bound,
+        }
     }
 }
 
@@ -284,7 +292,10 @@ pub struct Memory {
 
 impl Memory {
     pub fn new(peak_window: Duration) -> Self {
-        Self { peaks: Peaks::new(peak_window), ..Self::default() }
+        Self {
+            peaks: Peaks::new(peak_window),
+            ..Self::default()
+        }
     }
 }
 
@@ -304,7 +315,10 @@ impl Ephemeral {
         limits: Limits,
         memory: &mut Memory,
     ) -> Self {
-        let Verdict { bind_first, ambiguous } = memory.ports.judge(tally, ground);
+        let Verdict {
+            bind_first,
+            ambiguous,
+        } = memory.ports.judge(tally, ground);
         let held = tally.held().len();
         let available_source = ground.effective.len();
         let available_destination = available_source.saturating_sub(held + bind_first);
@@ -341,7 +355,8 @@ impl Ephemeral {
 
     /// How many more plain connect() calls toward a destination succeed.
     pub fn free_toward(&self, destination: &Destination) -> u32 {
-        self.available_destination.saturating_sub(destination.blocked())
+        self.available_destination
+            .saturating_sub(destination.blocked())
     }
 
     /// Connections per second to one destination that can go on for ever.
@@ -363,14 +378,22 @@ impl Ephemeral {
         for (metric, value) in single {
             sink.sample(metric, &[], value);
         }
-        sink.sample(&AVAILABLE, &["destination"], self.available_destination.into());
+        sink.sample(
+            &AVAILABLE,
+            &["destination"],
+            self.available_destination.into(),
+        );
         sink.sample(&AVAILABLE, &["source"], self.available_source.into());
         for destination in &self.destinations {
             destination.export(sink);
         }
-        let udp = self.udp_sources.as_ref().map(|sources| ("udp", sources, self.udp_sources_folded));
-        for (protocol, sources, folded) in
-            [("tcp", &self.tcp_sources, self.tcp_sources_folded)].into_iter().chain(udp)
+        let udp = self
+            .udp_sources
+            .as_ref()
+            .map(|sources| ("udp", sources, self.udp_sources_folded));
+        for (protocol, sources, folded) in [("tcp", &self.tcp_sources, self.tcp_sources_folded)]
+            .into_iter()
+            .chain(udp)
         {
             for Source { address, used } in sources {
                 let label = address.map_or_else(|| "*".to_owned(), |address| address.to_string());
@@ -402,7 +425,11 @@ impl Destination {
 
 /// 0 without use, 1 without capacity.
 fn ratio(used: u32, available: u32) -> f64 {
-    if available == 0 { 1.0 } else { (f64::from(used) / f64::from(available)).min(1.0) }
+    if available == 0 {
+        1.0
+    } else {
+        (f64::from(used) / f64::from(available)).min(1.0)
+    }
 }
 
 /// The destinations to export: the largest, and the one that is worst off.
@@ -424,13 +451,21 @@ impl Chosen {
             }
             (key, u64::from(counters.in_range))
         });
-        let mut shown: Vec<_> = ranking.select(k, sizes).into_iter().map(|(key, _)| key).collect();
+        let mut shown: Vec<_> = ranking
+            .select(k, sizes)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect();
         if let Some((_, key)) = worst
             && !shown.contains(&key)
         {
             shown.push(key);
         }
-        let places: HashMap<_, _> = shown.iter().enumerate().map(|(at, key)| (*key, at)).collect();
+        let places: HashMap<_, _> = shown
+            .iter()
+            .enumerate()
+            .map(|(at, key)| (*key, at))
+            .collect();
         let mut found: Vec<Option<Destination>> = vec![None; shown.len()];
         for (key, counters) in all() {
             if let Some(&at) = places.get(&key) {
@@ -449,14 +484,25 @@ impl Chosen {
 /// Every destination with ports in the range. Sockets without a device count
 /// toward those with one, too.
 fn keys<A: Address>(table: &Table<A>) -> impl Iterator<Item = (DestinationKey, Counters)> {
-    table.iter().filter(|(key, _)| !key.is_inbound()).filter_map(|(key, mut counters)| {
-        counters.merge(&unbound(table, key));
-        let destination = (key.local.to_ip(), key.remote.to_ip(), key.port, key.device());
-        (counters.in_range > 0).then_some((destination, counters))
-    })
+    table
+        .iter()
+        .filter(|(key, _)| !key.is_inbound())
+        .filter_map(|(key, mut counters)| {
+            counters.merge(&unbound(table, key));
+            let destination = (
+                key.local.to_ip(),
+                key.remote.to_ip(),
+                key.port,
+                key.device(),
+            );
+            (counters.in_range > 0).then_some((destination, counters))
+        })
 }
 
-fn describe((source, destination, port, device): DestinationKey, counters: &Counters) -> Destination {
+fn describe(
+    (source, destination, port, device): DestinationKey,
+    counters: &Counters,
+) -> Destination {
     Destination {
         source,
         device: (device > 0).then(|| crate::kernel::netns::device_name(device.into())),
@@ -481,12 +527,26 @@ fn pool(sources: &Sources, k: usize, ranking: &mut Ranking<IpAddr>) -> Pool {
     let used: Vec<_> = sources.used().collect();
     let worst = used.iter().map(|&(_, used)| used).max().unwrap_or(0);
     let all = used.len();
-    let shown = ranking.select(k, used.into_iter().map(|(address, used)| (address, used.into())));
+    let shown = ranking.select(
+        k,
+        used.into_iter()
+            .map(|(address, used)| (address, used.into())),
+    );
     let folded = (all - shown.len()) as u32;
     let sources = shown
         .into_iter()
-        .map(|(address, used)| Source { address: Some(address), used: used as u32 })
-        .chain([Source { address: None, used: sources.any().len() }])
+        .map(|(address, used)| Source {
+            address: Some(address),
+            used: used as u32,
+        })
+        .chain([Source {
+            address: None,
+            used: sources.any().len(),
+        }])
         .collect();
-    Pool { sources, folded, worst }
+    Pool {
+        sources,
+        folded,
+        worst,
+    }
 }

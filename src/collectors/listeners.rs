@@ -60,7 +60,12 @@ impl AcceptQueues {
             .into_iter()
             .map(|((address, port), _)| {
                 let (waiting, limit) = groups[&(address, port)];
-                AcceptQueue { address, port, waiting, limit }
+                AcceptQueue {
+                    address,
+                    port,
+                    waiting,
+                    limit,
+                }
             })
             .collect();
         Self { queues, folded }

@@ -21,8 +21,18 @@ pub struct Metric {
 }
 
 impl Metric {
-    pub const fn gauge(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Self {
-        Self { name, help, kind: Kind::Gauge, labels, global: false }
+    pub const fn gauge(
+        name: &'static str,
+        labels: &'static [&'static str],
+        help: &'static str,
+    ) -> Self {
+        Self {
+            name,
+            help,
+            kind: Kind::Gauge,
+            labels,
+            global: false,
+        }
     }
 
     pub const fn counter(
@@ -30,11 +40,20 @@ impl Metric {
         labels: &'static [&'static str],
         help: &'static str,
     ) -> Self {
-        Self { name, help, kind: Kind::Counter, labels, global: false }
+        Self {
+            name,
+            help,
+            kind: Kind::Counter,
+            labels,
+            global: false,
+        }
     }
 
     pub const fn global(self) -> Self {
-        Self { global: true, ..self }
+        Self {
+            global: true,
+            ..self
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! of `Facts`, its row in `Facts::outcomes` and its line in `Facts::export`.
 
 pub mod bind_first;
+pub mod budget;
 pub mod conntrack;
 pub mod ephemeral;
 pub mod listeners;

@@ -124,12 +124,18 @@ impl<W: Wire> Observer<W> {
     }
 
     fn read_files(&self, stop: &AtomicBool) -> (Section<Tcp>, Section<Conntrack>) {
-        (Tcp::collect(&self.procfs), Conntrack::collect(&self.procfs, stop))
+        (
+            Tcp::collect(&self.procfs),
+            Conntrack::collect(&self.procfs, stop),
+        )
     }
 
     /// Listeners first, so that direction is known when the others pass by.
     fn dump_tcp(&mut self, ground: &Ground, stop: &AtomicBool) -> Result<(), DumpError> {
-        let patience = Patience { timeout: self.limits.dump_timeout, stop };
+        let patience = Patience {
+            timeout: self.limits.dump_timeout,
+            stop,
+        };
         let always = &self.limits.always;
         self.sock_diag.dump(
             Dump::TcpListeners,
@@ -151,7 +157,10 @@ impl<W: Wire> Observer<W> {
     fn dump_udp(&mut self, ground: &Ground, stop: &AtomicBool) -> Result<(), DumpError> {
         self.sock_diag.dump(
             Dump::Udp,
-            Patience { timeout: self.limits.dump_timeout, stop },
+            Patience {
+                timeout: self.limits.dump_timeout,
+                stop,
+            },
             &mut self.udp,
             UdpTally::clear,
             |udp, record| udp.add(record, &ground.effective),
@@ -175,7 +184,14 @@ impl<W: Wire> Observer<W> {
         };
         tcp.clone().map(|()| {
             let udp = has_udp.then_some(&self.udp);
-            Ephemeral::collect(settings, ground, &mut self.tally, udp, limits, &mut self.ports)
+            Ephemeral::collect(
+                settings,
+                ground,
+                &mut self.tally,
+                udp,
+                limits,
+                &mut self.ports,
+            )
         })
     }
 

@@ -16,7 +16,10 @@ pub struct Peaks {
 
 impl Peaks {
     pub fn new(window: Duration) -> Self {
-        Self { window, ..Self::default() }
+        Self {
+            window,
+            ..Self::default()
+        }
     }
 
     /// Takes the utilization of now, and gives the highest of the window.
@@ -26,7 +29,9 @@ impl Peaks {
 
     fn record_at(&mut self, at: Instant, now: Utilization) -> Utilization {
         Utilization {
-            tcp_destination: self.tcp_destination.record(at, now.tcp_destination, self.window),
+            tcp_destination: self
+                .tcp_destination
+                .record(at, now.tcp_destination, self.window),
             tcp_source: self.tcp_source.record(at, now.tcp_source, self.window),
             udp_source: self.udp_source.record(at, now.udp_source, self.window),
         }
@@ -42,14 +47,24 @@ struct Peak {
 
 impl Peak {
     fn record(&mut self, at: Instant, value: f64, window: Duration) -> f64 {
-        while self.candidates.back().is_some_and(|&(_, lower)| lower <= value) {
+        while self
+            .candidates
+            .back()
+            .is_some_and(|&(_, lower)| lower <= value)
+        {
             self.candidates.pop_back();
         }
         self.candidates.push_back((at, value));
-        while self.candidates.front().is_some_and(|&(then, _)| at.duration_since(then) > window) {
+        while self
+            .candidates
+            .front()
+            .is_some_and(|&(then, _)| at.duration_since(then) > window)
+        {
             self.candidates.pop_front();
         }
-        self.candidates.front().map_or(value, |&(_, highest)| highest)
+        self.candidates
+            .front()
+            .map_or(value, |&(_, highest)| highest)
     }
 }
 
@@ -61,7 +76,8 @@ mod tests {
     fn the_highest_of_the_window_is_kept_and_then_forgotten() {
         let (start, window) = (Instant::now(), Duration::from_secs(60));
         let mut peak = Peak::default();
-        let mut at = |second, value| peak.record(start + Duration::from_secs(second), value, window);
+        let mut at =
+            |second, value| peak.record(start + Duration::from_secs(second), value, window);
         assert_eq!(at(0, 0.2), 0.2);
         assert_eq!(at(5, 0.9), 0.9);
         assert_eq!(at(10, 0.3), 0.9);
@@ -75,11 +91,19 @@ mod tests {
         let start = Instant::now();
         let mut peak = Peak::default();
         for second in 0..1000 {
-            peak.record(start + Duration::from_secs(second), second as f64, Duration::from_secs(9));
+            peak.record(
+                start + Duration::from_secs(second),
+                second as f64,
+                Duration::from_secs(9),
+            );
         }
         assert_eq!(peak.candidates.len(), 1);
         for second in 1000..2000 {
-            peak.record(start + Duration::from_secs(second), -(second as f64), Duration::from_secs(9));
+            peak.record(
+                start + Duration::from_secs(second),
+                -(second as f64),
+                Duration::from_secs(9),
+            );
         }
         assert_eq!(peak.candidates.len(), 10);
     }

@@ -75,7 +75,11 @@ impl Peers {
             let largest = rankings.0[usize::from(inbound)].select(k, groups);
             for (at, ((address, port), _)) in largest.into_iter().enumerate() {
                 places.insert((address, port, inbound), at);
-                side.peers.push(Peer { address, port, states: StateCounts::default() });
+                side.peers.push(Peer {
+                    address,
+                    port,
+                    states: StateCounts::default(),
+                });
             }
             side.folded = side.distinct - side.peers.len() as u32;
         }
@@ -118,7 +122,11 @@ fn export_states(
     }
     let unknown = states.get(State::Unknown);
     if unknown > 0 {
-        sink.sample(&PEER_SOCKETS, &[direction, peer, port, State::Unknown.label()], unknown.into());
+        sink.sample(
+            &PEER_SOCKETS,
+            &[direction, peer, port, State::Unknown.label()],
+            unknown.into(),
+        );
     }
 }
 
@@ -141,7 +149,9 @@ fn fill<A: Address>(
 ) {
     for (key, counters) in table.iter() {
         if let Some(&at) = places.get(&(key.remote.to_ip(), key.port, key.is_inbound())) {
-            sides[usize::from(key.is_inbound())].peers[at].states.merge(&counters.states);
+            sides[usize::from(key.is_inbound())].peers[at]
+                .states
+                .merge(&counters.states);
         }
     }
 }

@@ -5,10 +5,10 @@ use serde::Serialize;
 
 use super::metric::{Metric, Sink};
 use crate::kernel::state::{State, StateCounts};
+use crate::ports::PortSet;
 use crate::tally::Tally;
 use crate::tally::listeners::Listeners;
 use crate::tally::udp::{UdpCounts, UdpTally};
-use crate::ports::PortSet;
 use crate::top::Ranking;
 
 /// TCP sockets, each counted once in every breakdown.
@@ -79,8 +79,14 @@ impl TcpSockets {
     ) -> Self {
         let [inet, inet6] = *tally.sockets();
         let [outbound, inbound] = *tally.directions();
-        let sizes = watched(listeners.ports().iter(), always)
-            .map(|port| (port, tally.port_states(port).map_or(0, |states| states.total().into())));
+        let sizes = watched(listeners.ports().iter(), always).map(|port| {
+            (
+                port,
+                tally
+                    .port_states(port)
+                    .map_or(0, |states| states.total().into()),
+            )
+        });
         let sizes: Vec<_> = sizes.collect();
         let all = sizes.len();
         let shown = pick(ranking, k, sizes, always);
@@ -90,12 +96,26 @@ impl TcpSockets {
         for port in shown {
             let counts = tally.port_states(port).copied().unwrap_or_default();
             other = other.without(&counts);
-            ports.push(PortCount { port: Some(port), counts });
+            ports.push(PortCount {
+                port: Some(port),
+                counts,
+            });
         }
         let ports_folded = (all - ports.len()) as u32;
-        ports.push(PortCount { port: None, counts: other });
+        ports.push(PortCount {
+            port: None,
+            counts: other,
+        });
         let untracked = tally.untracked();
-        Self { inet, inet6, outbound, inbound, ports, untracked, ports_folded }
+        Self {
+            inet,
+            inet6,
+            outbound,
+            inbound,
+            ports,
+            untracked,
+            ports_folded,
+        }
     }
 
     pub fn export(&self, sink: &mut dyn Sink) {
@@ -141,16 +161,30 @@ impl UdpSockets {
         for port in shown {
             let counts = tally.port(port);
             other = other.without(&counts);
-            ports.push(PortCount { port: Some(port), counts });
+            ports.push(PortCount {
+                port: Some(port),
+                counts,
+            });
         }
         let ports_folded = (all - ports.len()) as u32;
-        ports.push(PortCount { port: None, counts: other });
-        Self { inet, inet6, ports, ports_folded }
+        ports.push(PortCount {
+            port: None,
+            counts: other,
+        });
+        Self {
+            inet,
+            inet6,
+            ports,
+            ports_folded,
+        }
     }
 
     pub fn export(&self, sink: &mut dyn Sink) {
         let states = |counts: &UdpCounts| {
-            [("connected", counts.connected), ("unconnected", counts.unconnected)]
+            [
+                ("connected", counts.connected),
+                ("unconnected", counts.unconnected),
+            ]
         };
         for (family, counts) in [("inet", &self.inet), ("inet6", &self.inet6)] {
             for (state, count) in states(counts) {
@@ -176,16 +210,14 @@ fn watched(served: impl Iterator<Item = u16>, always: &[u16]) -> impl Iterator<I
 }
 
 /// The configured ports, and the largest of the others.
-fn pick(
-    ranking: &mut Ranking<u16>,
-    k: usize,
-    sizes: Vec<(u16, u64)>,
-    always: &[u16],
-) -> Vec<u16> {
+fn pick(ranking: &mut Ranking<u16>, k: usize, sizes: Vec<(u16, u64)>, always: &[u16]) -> Vec<u16> {
     let largest = sizes.into_iter().filter(|(port, _)| !always.contains(port));
     let largest = ranking.select(k, largest);
     let always: PortSet = always.iter().copied().collect();
-    always.iter().chain(largest.into_iter().map(|(port, _)| port)).collect()
+    always
+        .iter()
+        .chain(largest.into_iter().map(|(port, _)| port))
+        .collect()
 }
 
 fn label(port: Option<u16>) -> String {

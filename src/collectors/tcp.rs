@@ -60,8 +60,15 @@ static EVENTS: Metric = Metric::counter(
     "TCP events since the namespace was made, as of the last poll (net/snmp Tcp, net/netstat TcpExt).",
 );
 
-pub static METRICS: [&Metric; 7] =
-    [&TIME_WAIT_LIMIT, &TW_REUSE, &ORPHANS, &ORPHANS_LIMIT, &MEMORY, &MEMORY_LIMIT, &EVENTS];
+pub static METRICS: [&Metric; 7] = [
+    &TIME_WAIT_LIMIT,
+    &TW_REUSE,
+    &ORPHANS,
+    &ORPHANS_LIMIT,
+    &MEMORY,
+    &MEMORY_LIMIT,
+    &EVENTS,
+];
 
 /// Event, file, protocol and name of the counter there.
 const COUNTERS: [(&str, &str, &str); 9] = [
@@ -95,10 +102,17 @@ impl Tcp {
         let mut counters = Counters::new();
         for file in ["thread-self/net/snmp", "thread-self/net/netstat"] {
             counters.extend(
-                procfs.value(file, "pairs of lines of counters", parse_counters)?.into_iter().flatten(),
+                procfs
+                    .value(file, "pairs of lines of counters", parse_counters)?
+                    .into_iter()
+                    .flatten(),
             );
         }
-        let limits = procfs.value("sys/net/ipv4/tcp_mem", "three numbers of pages", parse_three)?;
+        let limits = procfs.value(
+            "sys/net/ipv4/tcp_mem",
+            "three numbers of pages",
+            parse_three,
+        )?;
         Ok(Self {
             time_wait_limit: procfs.number("sys/net/ipv4/tcp_max_tw_buckets")?,
             tw_reuse: procfs.number("sys/net/ipv4/tcp_tw_reuse")?,
@@ -112,7 +126,10 @@ impl Tcp {
 
     /// How often something happened; `None` where the kernel does not count it.
     pub fn event(&self, event: &str) -> Option<u64> {
-        self.events.iter().find(|(name, _)| *name == event).map(|&(_, count)| count)
+        self.events
+            .iter()
+            .find(|(name, _)| *name == event)
+            .map(|&(_, count)| count)
     }
 
     pub fn export(&self, sink: &mut dyn Sink) {

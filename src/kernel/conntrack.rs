@@ -88,18 +88,39 @@ fn parse_stat(text: &str) -> Option<Events> {
             return None;
         }
     }
-    let sum = |column: &str| names.iter().position(|&name| name == column).map(|at| sums[at]);
-    let events: Events =
-        EVENTS.iter().filter_map(|&(event, column, _)| Some((event, sum(column)?))).collect();
+    let sum = |column: &str| {
+        names
+            .iter()
+            .position(|&name| name == column)
+            .map(|at| sums[at])
+    };
+    let events: Events = EVENTS
+        .iter()
+        .filter_map(|&(event, column, _)| Some((event, sum(column)?)))
+        .collect();
     (!events.is_empty()).then_some(events)
 }
 
 fn from_ctnetlink(stop: &AtomicBool) -> Result<Events, DumpError> {
     let mut dumper = Dumper::new(KernelWire::open(NETLINK_NETFILTER)?);
-    let request = Request { kind: GET_STATS_CPU, payload: &NFGENMSG };
+    let request = Request {
+        kind: GET_STATS_CPU,
+        payload: &NFGENMSG,
+    };
     let mut sums = [None; EVENTS.len()];
-    dumper.dump(&request, Patience { timeout: TIMEOUT, stop }, |cpu| add_cpu(&mut sums, cpu))?;
-    Ok(EVENTS.iter().zip(sums).filter_map(|(&(event, ..), sum)| Some((event, sum?))).collect())
+    dumper.dump(
+        &request,
+        Patience {
+            timeout: TIMEOUT,
+            stop,
+        },
+        |cpu| add_cpu(&mut sums, cpu),
+    )?;
+    Ok(EVENTS
+        .iter()
+        .zip(sums)
+        .filter_map(|(&(event, ..), sum)| Some((event, sum?)))
+        .collect())
 }
 
 /// Attributes are big-endian u32, one for each counter.
@@ -123,7 +144,12 @@ mod tests {
                     0000000a 00000001 000000ff 0 00000002 0 00000003 00000000\n\
                     0000000a 00000001 00000001 0 00000000 0 00000001 0000000f\n";
         let events = parse_stat(text).unwrap();
-        let get = |name| events.iter().find(|(event, _)| *event == name).map(|&(_, sum)| sum);
+        let get = |name| {
+            events
+                .iter()
+                .find(|(event, _)| *event == name)
+                .map(|&(_, sum)| sum)
+        };
         assert_eq!(get("found"), Some(256));
         assert_eq!(get("insert_failed"), Some(4));
         assert_eq!(get("drop"), Some(15));
@@ -132,7 +158,13 @@ mod tests {
 
     #[test]
     fn garbled_statistics_are_refused() {
-        for bad in ["", "\n", "found drop\n1\n", "found\nxyz\n", "nothing we know\n1 2 3\n"] {
+        for bad in [
+            "",
+            "\n",
+            "found drop\n1\n",
+            "found\nxyz\n",
+            "nothing we know\n1 2 3\n",
+        ] {
             assert_eq!(parse_stat(bad), None, "{bad:?}");
         }
     }

@@ -78,9 +78,10 @@ impl DumpError {
             Self::Refused(error) => {
                 matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EOPNOTSUPP))
             }
-            Self::Call { call: "socket", source } => {
-                source.raw_os_error() == Some(libc::EPROTONOSUPPORT)
-            }
+            Self::Call {
+                call: "socket",
+                source,
+            } => source.raw_os_error() == Some(libc::EPROTONOSUPPORT),
             _ => false,
         }
     }
@@ -113,7 +114,9 @@ impl KernelWire {
         socket.bind_auto().map_err(DumpError::call("bind"))?;
         // A connected netlink socket takes datagrams from its peer alone, so no
         // other process can slip records in.
-        socket.connect(&SocketAddr::new(0, 0)).map_err(DumpError::call("connect"))?;
+        socket
+            .connect(&SocketAddr::new(0, 0))
+            .map_err(DumpError::call("connect"))?;
         set_socket_timeout(&socket, Timeout::Recv, Some(RECEIVE_PATIENCE))
             .map_err(|errno| DumpError::call("setsockopt")(errno.into()))?;
         Ok(Self { socket })
@@ -123,7 +126,11 @@ impl KernelWire {
 impl Wire for KernelWire {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         let sent = self.socket.send(request, 0)?;
-        if sent == request.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+        if sent == request.len() {
+            Ok(())
+        } else {
+            Err(io::ErrorKind::WriteZero.into())
+        }
     }
 
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
@@ -142,7 +149,11 @@ impl Request<'_> {
     fn to_bytes(&self, sequence: u32) -> Vec<u8> {
         let length = HEADER_BYTES + self.payload.len();
         let mut bytes = Vec::with_capacity(length);
-        bytes.extend(u32::try_from(length).expect("requests are short").to_ne_bytes());
+        bytes.extend(
+            u32::try_from(length)
+                .expect("requests are short")
+                .to_ne_bytes(),
+        );
         bytes.extend(self.kind.to_ne_bytes());
         bytes.extend((NLM_F_REQUEST | NLM_F_DUMP).to_ne_bytes());
         bytes.extend(sequence.to_ne_bytes());
@@ -169,7 +180,11 @@ pub struct Dumper<W> {
 
 impl<W: Wire> Dumper<W> {
     pub fn new(wire: W) -> Self {
-        Self { wire, buffer: Vec::with_capacity(DATAGRAM_BYTES), sequence: 0 }
+        Self {
+            wire,
+            buffer: Vec::with_capacity(DATAGRAM_BYTES),
+            sequence: 0,
+        }
     }
 
     /// Sends the request and hands every record's payload to `each`, in order.
@@ -199,7 +214,9 @@ impl<W: Wire> Dumper<W> {
             if started.elapsed() > patience.timeout {
                 return Err(DumpError::Deadline(patience.timeout));
             }
-            let Some(datagram) = receive(&mut self.wire, &mut self.buffer)? else { continue };
+            let Some(datagram) = receive(&mut self.wire, &mut self.buffer)? else {
+                continue;
+            };
             for frame in Frames::new(datagram) {
                 let frame = frame?;
                 if frame.sequence != self.sequence {
@@ -230,14 +247,18 @@ fn receive<'b>(
     buffer.clear();
     match wire.receive(buffer) {
         Ok(0) => Err(DumpError::Malformed("empty datagram")),
-        Ok(sent) if sent > buffer.len() => {
-            Err(DumpError::Truncated { sent, capacity: buffer.len() })
-        }
+        Ok(sent) if sent > buffer.len() => Err(DumpError::Truncated {
+            sent,
+            capacity: buffer.len(),
+        }),
         Ok(_) => Ok(Some(buffer)),
         Err(error) => match error.raw_os_error() {
             Some(libc::EINTR | libc::EAGAIN) => Ok(None),
             Some(libc::ENOBUFS) => Err(DumpError::Overrun),
-            _ => Err(DumpError::Call { call: "recv", source: error }),
+            _ => Err(DumpError::Call {
+                call: "recv",
+                source: error,
+            }),
         },
     }
 }

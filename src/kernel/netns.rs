@@ -21,7 +21,10 @@ pub struct NamespaceId {
 /// When `/proc` is not mounted, or hides the thread's own entry.
 pub fn current() -> io::Result<NamespaceId> {
     let metadata = std::fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
-    Ok(NamespaceId { device: metadata.st_dev(), inode: metadata.st_ino() })
+    Ok(NamespaceId {
+        device: metadata.st_dev(),
+        inode: metadata.st_ino(),
+    })
 }
 
 /// A namespace under observation, by the name that its metrics carry.
@@ -37,7 +40,10 @@ impl Namespace {
     /// # Errors
     /// As [`current`].
     pub fn own(name: impl Into<String>) -> io::Result<Self> {
-        Ok(Self { name: name.into(), id: current()? })
+        Ok(Self {
+            name: name.into(),
+            id: current()?,
+        })
     }
 
     /// Makes sure that the calling thread is where it should be.

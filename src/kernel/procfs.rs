@@ -21,7 +21,10 @@ pub enum ProcError {
         source: io::Error,
     },
     #[error("{} does not hold {expected}", path.display())]
-    Garbled { path: PathBuf, expected: &'static str },
+    Garbled {
+        path: PathBuf,
+        expected: &'static str,
+    },
 }
 
 impl ProcError {
@@ -90,17 +93,20 @@ impl Procfs {
         expected: &'static str,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<T, ProcError> {
-        self.value(path, expected, parse)?.ok_or_else(|| ProcError::Read {
-            path: self.root.join(path),
-            source: io::ErrorKind::NotFound.into(),
-        })
+        self.value(path, expected, parse)?
+            .ok_or_else(|| ProcError::Read {
+                path: self.root.join(path),
+                source: io::ErrorKind::NotFound.into(),
+            })
     }
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(FILE_BYTES + 1)
+        .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(io::Error::other("larger than any file of this kind"));
     }
@@ -151,14 +157,20 @@ pub fn parse_port_list(text: &str) -> Option<Vec<PortRange>> {
 /// Three numbers of pages: `tcp_mem`.
 pub fn parse_three(text: &str) -> Option<[u64; 3]> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
-    let three = [numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?];
+    let three = [
+        numbers.next()?.ok()?,
+        numbers.next()?.ok()?,
+        numbers.next()?.ok()?,
+    ];
     numbers.next().is_none().then_some(three)
 }
 
 /// `net/sockstat`: lines of a name and pairs of word and number,
 /// `TCP: inuse 5 orphan 0 tw 0 alloc 7 mem 1`. Gives one pair's number.
 pub fn parse_sockstat(text: &str, line: &str, word: &str) -> Option<u64> {
-    let rest = text.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))?;
+    let rest = text
+        .lines()
+        .find_map(|l| l.strip_prefix(line)?.strip_prefix(':'))?;
     let mut words = rest.split_ascii_whitespace();
     words.find(|&w| w == word)?;
     words.next()?.parse().ok()
@@ -193,10 +205,20 @@ mod tests {
 
     #[test]
     fn a_range_is_two_ports_in_order() {
-        let range = PortRange { first: 32768, last: 60999 };
+        let range = PortRange {
+            first: 32768,
+            last: 60999,
+        };
         assert_eq!(parse_port_range("32768\t60999\n"), Some(range));
         assert_eq!(range.size(), 28_232);
-        assert_eq!(PortRange { first: 0, last: 65535 }.size(), 65_536);
+        assert_eq!(
+            PortRange {
+                first: 0,
+                last: 65535
+            }
+            .size(),
+            65_536
+        );
         for bad in ["", "1", "2 1", "1 2 3", "1 65536", "-1 5", "a b"] {
             assert_eq!(parse_port_range(bad), None, "{bad:?}");
         }
@@ -217,7 +239,8 @@ mod tests {
 
     #[test]
     fn sockstat_pairs_are_found_by_line_and_word() {
-        let text = "sockets: used 9\nTCP: inuse 5 orphan 2 tw 0 alloc 7 mem 3\nUDP: inuse 1 mem 8\n";
+        let text =
+            "sockets: used 9\nTCP: inuse 5 orphan 2 tw 0 alloc 7 mem 3\nUDP: inuse 1 mem 8\n";
         assert_eq!(parse_sockstat(text, "TCP", "orphan"), Some(2));
         assert_eq!(parse_sockstat(text, "UDP", "mem"), Some(8));
         assert_eq!(parse_sockstat(text, "TCP", "nothing"), None);
@@ -230,7 +253,12 @@ mod tests {
         let counters = parse_counters(text).unwrap();
         assert_eq!(counters[&("Tcp".into(), "MaxConn".into())], -1);
         assert_eq!(counters[&("TcpExt".into(), "A".into())], 3);
-        for bad in ["Tcp: A B\nTcp: 1\n", "Tcp: A\nUdp: 1\n", "Tcp: A\n", "Tcp: A\nTcp: x\n"] {
+        for bad in [
+            "Tcp: A B\nTcp: 1\n",
+            "Tcp: A\nUdp: 1\n",
+            "Tcp: A\n",
+            "Tcp: A\nTcp: x\n",
+        ] {
             assert_eq!(parse_counters(bad), None, "{bad:?}");
         }
     }
@@ -244,8 +272,14 @@ mod tests {
         assert_eq!(procfs.number("count").unwrap(), Some(12));
         std::fs::write(root.path().join("count"), "twelve").unwrap();
         let error = procfs.number("count").unwrap_err();
-        assert!(error.to_string().ends_with("count does not hold a number"), "{error}");
-        assert!(matches!(procfs.required("gone", "a number", parse_number), Err(ProcError::Read { .. })));
+        assert!(
+            error.to_string().ends_with("count does not hold a number"),
+            "{error}"
+        );
+        assert!(matches!(
+            procfs.required("gone", "a number", parse_number),
+            Err(ProcError::Read { .. })
+        ));
     }
 
     #[test]

@@ -75,7 +75,11 @@ fn one_family(family: u8, protocol: u8, states: u32) -> Vec<u8> {
         protocol,
         extensions: ExtensionFlags::empty(),
         states: StateFlags::from_bits_retain(states),
-        socket_id: if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() },
+        socket_id: if family == AF_INET {
+            SocketId::new_v4()
+        } else {
+            SocketId::new_v6()
+        },
     };
     let mut bytes = vec![0; request.buffer_len()];
     request.emit(&mut bytes);
@@ -107,7 +111,12 @@ impl Default for SockDiag<KernelWire> {
 
 impl<W: Wire> SockDiag<W> {
     pub fn with(open: fn() -> Result<W, DumpError>) -> Self {
-        Self { open, dumper: None, family_by_family: false, interrupted: 0 }
+        Self {
+            open,
+            dumper: None,
+            family_by_family: false,
+            interrupted: 0,
+        }
     }
 
     /// How many dumps the kernel flagged as interrupted, since the start.
@@ -161,7 +170,10 @@ impl<W: Wire> SockDiag<W> {
                 Some(dumper) => dumper,
                 none => none.insert(Dumper::new((self.open)()?)),
             };
-            let request = Request { kind, payload: &payload };
+            let request = Request {
+                kind,
+                payload: &payload,
+            };
             let mut malformed = false;
             consistent &= dumper.dump(&request, patience, |payload| {
                 match SocketRecord::parse(payload) {
@@ -198,8 +210,14 @@ pub enum Queues {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addresses {
     /// Octets in network order.
-    V4 { local: [u8; 4], remote: [u8; 4] },
-    V6 { local: [u8; 16], remote: [u8; 16] },
+    V4 {
+        local: [u8; 4],
+        remote: [u8; 4],
+    },
+    V6 {
+        local: [u8; 16],
+        remote: [u8; 16],
+    },
 }
 
 const RECORD_BYTES: usize = 72;
@@ -221,7 +239,11 @@ impl<'b> SocketRecord<'b> {
 
     #[inline]
     pub fn family(&self) -> Family {
-        if self.fixed[0] == AF_INET6 { Family::Inet6 } else { Family::Inet }
+        if self.fixed[0] == AF_INET6 {
+            Family::Inet6
+        } else {
+            Family::Inet
+        }
     }
 
     #[inline]
@@ -243,15 +265,19 @@ impl<'b> SocketRecord<'b> {
     #[inline]
     pub fn addresses(&self) -> Addresses {
         if self.family() == Family::Inet {
-            return Addresses::V4 { local: self.bytes(8), remote: self.bytes(24) };
+            return Addresses::V4 {
+                local: self.bytes(8),
+                remote: self.bytes(24),
+            };
         }
         let (local, remote): ([u8; 16], [u8; 16]) = (self.bytes(8), self.bytes(24));
         match (mapped(&local), mapped(&remote)) {
             (Some(local), Some(remote)) => Addresses::V4 { local, remote },
             // Bound to a mapped address, and not connected: the remote is `::`.
-            (Some(local), None) if remote == Ipv6Addr::UNSPECIFIED.octets() => {
-                Addresses::V4 { local, remote: [0; 4] }
-            }
+            (Some(local), None) if remote == Ipv6Addr::UNSPECIFIED.octets() => Addresses::V4 {
+                local,
+                remote: [0; 4],
+            },
             _ => Addresses::V6 { local, remote },
         }
     }
@@ -272,8 +298,14 @@ impl<'b> SocketRecord<'b> {
     pub fn queues(&self) -> Queues {
         let (receive, send) = (self.word(56), self.word(60));
         match self.state() {
-            State::Listen => Queues::Backlog { waiting: receive, limit: send },
-            _ => Queues::Bytes { unread: receive, unacknowledged: send },
+            State::Listen => Queues::Backlog {
+                waiting: receive,
+                limit: send,
+            },
+            _ => Queues::Bytes {
+                unread: receive,
+                unacknowledged: send,
+            },
         }
     }
 
@@ -287,7 +319,8 @@ impl<'b> SocketRecord<'b> {
     /// Whether an IPv6 wildcard leaves IPv4 alone. The kernel says so of
     /// listeners and of unconnected sockets only.
     pub fn is_v6_only(&self) -> bool {
-        self.attribute(INET_DIAG_SKV6ONLY).is_some_and(|value| value.first() == Some(&1))
+        self.attribute(INET_DIAG_SKV6ONLY)
+            .is_some_and(|value| value.first() == Some(&1))
     }
 
     /// Whether IP_BIND_ADDRESS_NO_PORT is set: the port of such a socket was
@@ -299,7 +332,11 @@ impl<'b> SocketRecord<'b> {
     }
 
     fn attribute(&self, wanted: u16) -> Option<&'b [u8]> {
-        Attributes { rest: self.attributes }.find(|&(kind, _)| kind == wanted).map(|(_, value)| value)
+        Attributes {
+            rest: self.attributes,
+        }
+        .find(|&(kind, _)| kind == wanted)
+        .map(|(_, value)| value)
     }
 
     #[inline]

@@ -134,7 +134,9 @@ impl StateCounts {
     /// The most common state, the first of them when several are.
     pub fn main(&self) -> Option<State> {
         let most = *self.0.iter().max()?;
-        (most > 0).then(|| self.iter().find(|&(_, count)| count == most))?.map(|(state, _)| state)
+        (most > 0)
+            .then(|| self.iter().find(|&(_, count)| count == most))?
+            .map(|(state, _)| state)
     }
 }
 

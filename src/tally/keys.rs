@@ -201,7 +201,10 @@ impl<A: Address> Table<A> {
         source: impl FnOnce() -> u16,
     ) -> Option<(u32, u16)> {
         let hash = hash_key(&self.hash, &key);
-        if let Some(&at) = self.index.find(hash, |&at| self.entries[at as usize].key == key) {
+        if let Some(&at) = self
+            .index
+            .find(hash, |&at| self.entries[at as usize].key == key)
+        {
             return Some((at, self.entries[at as usize].source));
         }
         if !room {
@@ -209,9 +212,15 @@ impl<A: Address> Table<A> {
         }
         let (at, source) = (self.entries.len() as u32, source());
         // A placeholder that `record` turns into the first socket.
-        self.entries.push(Entry { key, source, first: UNSEEN, counters: ONE_SOCKET });
+        self.entries.push(Entry {
+            key,
+            source,
+            first: UNSEEN,
+            counters: ONE_SOCKET,
+        });
         let (entries, build) = (&self.entries, &self.hash);
-        self.index.insert_unique(hash, at, |&at| hash_key(build, &entries[at as usize].key));
+        self.index
+            .insert_unique(hash, at, |&at| hash_key(build, &entries[at as usize].key));
         Some((at, source))
     }
 
@@ -255,14 +264,16 @@ impl<A: Address> Table<A> {
 
     /// The counters of a key; nothing when it is not in the table.
     pub fn find(&self, key: &Key<A>) -> Counters {
-        let at = self
-            .index
-            .find(hash_key(&self.hash, key), |&at| self.entries[at as usize].key == *key);
+        let at = self.index.find(hash_key(&self.hash, key), |&at| {
+            self.entries[at as usize].key == *key
+        });
         at.map(|&at| self.get(at).1).unwrap_or_default()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key<A>, Counters)> {
-        self.entries.iter().map(|entry| (&entry.key, self.counters_of(entry)))
+        self.entries
+            .iter()
+            .map(|entry| (&entry.key, self.counters_of(entry)))
     }
 
     /// Sockets of each (remote address, service port, direction), whatever the
@@ -325,7 +336,12 @@ mod tests {
     use super::*;
 
     fn key(last: u8, port: u16) -> Key<V4> {
-        Key { local: [10, 0, 0, 1], remote: [10, 0, 1, last], port, tag: 0 }
+        Key {
+            local: [10, 0, 0, 1],
+            remote: [10, 0, 1, last],
+            port,
+            tag: 0,
+        }
     }
 
     #[test]
@@ -334,10 +350,16 @@ mod tests {
         for round in 0..3_u32 {
             let (at, source) = table.entry(key(1, 443), true, || 7).unwrap();
             assert_eq!(source, 7);
-            table.record(at, Seen::new(State::TimeWait, Seen::IN_RANGE | Seen::REUSABLE));
+            table.record(
+                at,
+                Seen::new(State::TimeWait, Seen::IN_RANGE | Seen::REUSABLE),
+            );
             let counters = table.find(&key(1, 443));
             assert_eq!(counters.states.get(State::TimeWait), round + 1);
-            assert_eq!((counters.in_range, counters.reusable, counters.lost), (round + 1, round + 1, 0));
+            assert_eq!(
+                (counters.in_range, counters.reusable, counters.lost),
+                (round + 1, round + 1, 0)
+            );
         }
     }
 
@@ -347,7 +369,10 @@ mod tests {
             let mut table = Table::<V4>::default();
             let (at, _) = table.entry(key(1, 443), true, || 0).unwrap();
             for _ in 0..sockets {
-                table.record(at, Seen::new(State::TimeWait, Seen::IN_RANGE | Seen::REUSABLE));
+                table.record(
+                    at,
+                    Seen::new(State::TimeWait, Seen::IN_RANGE | Seen::REUSABLE),
+                );
             }
             table.lose_port(at, true);
             let counters = table.get(at).1;
@@ -369,12 +394,19 @@ mod tests {
         let mut table = Table::<V4>::default();
         for local in 0..5 {
             for port in [443, 80] {
-                let key = Key { local: [10, 0, 0, local], ..key(9, port) };
+                let key = Key {
+                    local: [10, 0, 0, local],
+                    ..key(9, port)
+                };
                 let (at, _) = table.entry(key, true, || 0).unwrap();
                 table.record(at, Seen::new(State::Established, 0));
             }
         }
-        let mut peers: Vec<_> = table.peers().into_iter().map(|(at, sockets)| (table.key(at).port, sockets)).collect();
+        let mut peers: Vec<_> = table
+            .peers()
+            .into_iter()
+            .map(|(at, sockets)| (table.key(at).port, sockets))
+            .collect();
         peers.sort_unstable();
         assert_eq!(peers, [(80, 5), (443, 5)]);
     }

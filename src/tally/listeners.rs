@@ -37,7 +37,9 @@ impl Listeners {
     }
 
     pub fn add(&mut self, record: &SocketRecord<'_>) {
-        let Queues::Backlog { waiting, limit } = record.queues() else { return };
+        let Queues::Backlog { waiting, limit } = record.queues() else {
+            return;
+        };
         let (address, port) = (local_address(&record.addresses()), record.local_port());
         let v6_only = record.is_v6_only();
         self.ports.insert(port);
@@ -52,7 +54,14 @@ impl Listeners {
             }
         }
         let family = record.family();
-        self.all.push(Listener { family, address, port, v6_only, waiting, limit });
+        self.all.push(Listener {
+            family,
+            address,
+            port,
+            v6_only,
+            waiting,
+            limit,
+        });
     }
 
     pub fn all(&self) -> &[Listener] {

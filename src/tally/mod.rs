@@ -140,7 +140,8 @@ impl Tally {
             self.port_states[usize::from(self.port_places[usize::from(listener.port)])]
                 .add(State::Listen);
             if self.effective.contains(listener.port) {
-                self.sources.hold_bound(listener.address, listener.v6_only, listener.port);
+                self.sources
+                    .hold_bound(listener.address, listener.v6_only, listener.port);
             }
         }
     }
@@ -170,7 +171,10 @@ impl Tally {
             return;
         }
         let mut marks = 0;
-        if let Some(remaining) = record.time_wait_remaining_ms().filter(|_| state == State::TimeWait) {
+        if let Some(remaining) = record
+            .time_wait_remaining_ms()
+            .filter(|_| state == State::TimeWait)
+        {
             let age = TIME_WAIT_MS.saturating_sub(remaining);
             marks |= if age <= RECENT_MS { Seen::RECENT } else { 0 };
             let reusable = in_range && self.is_reusable(age, record.interface(), &addresses);
@@ -196,7 +200,8 @@ impl Tally {
         let port = record.local_port();
         self.held.insert(port);
         self.lost.insert(port);
-        self.sources.hold_bound(local_address(addresses), record.is_v6_only(), port);
+        self.sources
+            .hold_bound(local_address(addresses), record.is_v6_only(), port);
     }
 
     #[inline]
@@ -204,10 +209,15 @@ impl Tally {
         let (state, mut marks) = socket.seen;
         let room = self.v4.len() + self.v6.len() < self.limit;
         let tag = socket.device << 1 | u16::from(socket.inbound);
-        let key = Key { local, remote, port: socket.service, tag };
+        let key = Key {
+            local,
+            remote,
+            port: socket.service,
+            tag,
+        };
         let sources = &mut self.sources;
-        let entry = A::table(&mut self.v4, &mut self.v6)
-            .entry(key, room, || sources.place(local.to_ip()));
+        let entry =
+            A::table(&mut self.v4, &mut self.v6).entry(key, room, || sources.place(local.to_ip()));
         if entry.is_none() {
             self.untracked += 1;
         }
@@ -238,7 +248,12 @@ impl Tally {
 
     fn suspect(&mut self, at: u32, port: u16, v6: bool, reusable: bool) {
         if self.suspects.len() < SUSPECTS {
-            self.suspects.push(Suspect { at, port, v6, reusable });
+            self.suspects.push(Suspect {
+                at,
+                port,
+                v6,
+                reusable,
+            });
         } else {
             self.suspects_left_out += 1;
         }
@@ -307,7 +322,11 @@ impl Tally {
             let (key, counters) = table.get(at);
             counters.preferred + unbound(table, key).preferred
         }
-        if suspect.v6 { count(&self.v6, suspect.at) } else { count(&self.v4, suspect.at) }
+        if suspect.v6 {
+            count(&self.v6, suspect.at)
+        } else {
+            count(&self.v4, suspect.at)
+        }
     }
 
     /// The port of a suspect is lost to plain connect().
@@ -334,7 +353,10 @@ pub fn unbound<A: Address>(table: &Table<A>, key: &Key<A>) -> keys::Counters {
     if key.device() == 0 {
         return keys::Counters::default();
     }
-    table.find(&Key { tag: key.tag & 1, ..*key })
+    table.find(&Key {
+        tag: key.tag & 1,
+        ..*key
+    })
 }
 
 /// What `connected` needs to know of a socket beside its addresses.

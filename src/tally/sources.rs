@@ -32,7 +32,12 @@ impl Sources {
     pub fn clear(&mut self) {
         self.places.clear();
         self.ports.clear();
-        for set in [&mut self.any_v4, &mut self.any_v6, &mut self.dual, &mut self.elsewhere] {
+        for set in [
+            &mut self.any_v4,
+            &mut self.any_v6,
+            &mut self.dual,
+            &mut self.elsewhere,
+        ] {
             set.clear();
         }
     }
@@ -88,10 +93,16 @@ impl Sources {
     /// it. A wildcard that holds ports stands for the addresses without sockets.
     pub fn used(&self) -> impl Iterator<Item = (IpAddr, u32)> {
         let specific = self.places.iter().map(|(&address, &place)| {
-            (address, self.ports[usize::from(place)].union_len(&self.covering(address)))
+            (
+                address,
+                self.ports[usize::from(place)].union_len(&self.covering(address)),
+            )
         });
         let wildcards = [
-            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), self.any_v4.union_len(&[&self.dual])),
+            (
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                self.any_v4.union_len(&[&self.dual]),
+            ),
             (IpAddr::V6(Ipv6Addr::UNSPECIFIED), self.any_v6.len()),
         ];
         specific.chain(wildcards).filter(|&(_, used)| used > 0)
@@ -109,7 +120,11 @@ impl Sources {
     }
 
     fn covering(&self, address: IpAddr) -> Vec<&PortSet> {
-        if address.is_ipv4() { vec![&self.any_v4, &self.dual] } else { vec![&self.any_v6] }
+        if address.is_ipv4() {
+            vec![&self.any_v4, &self.dual]
+        } else {
+            vec![&self.any_v6]
+        }
     }
 }
 
@@ -119,7 +134,10 @@ mod tests {
 
     fn used(sources: &Sources, address: &str) -> Option<u32> {
         let address: IpAddr = address.parse().unwrap();
-        sources.used().find(|&(other, _)| other == address).map(|(_, used)| used)
+        sources
+            .used()
+            .find(|&(other, _)| other == address)
+            .map(|(_, used)| used)
     }
 
     #[test]
@@ -135,7 +153,11 @@ mod tests {
         ] {
             sources.hold_bound(address.parse().unwrap(), v6_only, port);
         }
-        assert_eq!(used(&sources, "127.0.0.1"), Some(3), "own 1 and 5, wildcard 3, dual 5");
+        assert_eq!(
+            used(&sources, "127.0.0.1"),
+            Some(3),
+            "own 1 and 5, wildcard 3, dual 5"
+        );
         assert_eq!(used(&sources, "::1"), Some(3), "own 2, wildcards 4 and 5");
         assert_eq!(used(&sources, "0.0.0.0"), Some(2));
         assert_eq!(used(&sources, "::"), Some(2));
