@@ -63,7 +63,10 @@ pub fn in_netns(test: &str, needs: &[&str], body: impl FnOnce()) {
     unsafe { command.pre_exec(move || become_case(&identity)) };
     let child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return tools::skip(test, &format!("namespaces are refused: {error}")),
+        Err(error) if is_refusal(&error) => {
+            return tools::skip(test, &format!("namespaces are refused: {error}"));
+        }
+        Err(error) => panic!("{test} does not start: {error}"),
     };
     let output = child.wait_with_output().expect("the child can be awaited");
     let printed = String::from_utf8_lossy(&output.stdout);
@@ -102,6 +105,16 @@ fn become_case(identity: &Identity) -> io::Result<()> {
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
     Ok(())
+}
+
+/// What unshare(2) and a closed-off `/proc/self/uid_map` answer: forbidden, not
+/// built in, or too many already.
+fn is_refusal(error: &io::Error) -> bool {
+    use libc::{EACCES, EINVAL, ENOSPC, ENOSYS, EPERM, EROFS, EUSERS};
+    let refusals = [EACCES, EINVAL, ENOSPC, ENOSYS, EPERM, EROFS, EUSERS];
+    error
+        .raw_os_error()
+        .is_some_and(|errno| refusals.contains(&errno))
 }
 
 fn unshare(flags: libc::c_int) -> io::Result<()> {
@@ -178,11 +191,12 @@ impl Namespace {
             let add = format!("link add {name} type veth peer name {name} netns {peer_link}");
             ip(&add);
         });
+        for side in [self, peer] {
+            side.enter(|| ip(&format!("link set {name} up")));
+        }
+        // Only now: an IPv6 address given to a link that is down answers a second late.
         for (side, addresses) in [(self, ours), (peer, theirs)] {
-            side.enter(|| {
-                addresses.iter().for_each(|a| add_address(name, a));
-                ip(&format!("link set {name} up"));
-            });
+            side.enter(|| addresses.iter().for_each(|a| add_address(name, a)));
         }
     }
 }

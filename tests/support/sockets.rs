@@ -35,7 +35,7 @@ pub fn count_until_refused<T>(
 pub struct Listener {
     socket: Socket,
     address: SocketAddr,
-    _waiting: Vec<Socket>,
+    waiting: Vec<Socket>,
 }
 
 impl Listener {
@@ -74,7 +74,7 @@ impl Listener {
         let mut listener = Self::with_backlog(address, 0)?;
         let source = SocketAddr::new(address.ip(), 1023);
         let plan = listener.plan().bound_to(source).reuse_address();
-        listener._waiting.push(plan.open()?);
+        listener.waiting.push(plan.open()?);
         Ok(listener)
     }
 
@@ -91,7 +91,7 @@ impl Listener {
         Ok(Self {
             socket,
             address,
-            _waiting: Vec::new(),
+            waiting: Vec::new(),
         })
     }
 

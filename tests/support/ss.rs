@@ -70,7 +70,9 @@ pub fn in_state(records: &[Record], state: &str) -> usize {
     records.iter().filter(|r| r.state == state).count()
 }
 
-/// One figure of the namespace's `/proc/net/sockstat`, say ("TCP", "tw").
+/// One figure of the namespace's `/proc/net/sockstat`, say ("TCP", "tw"). The
+/// kernel gives `inuse` and `tw` for the namespace, but `orphan`, `alloc` and
+/// `mem` for the whole machine: equality with those holds only by luck.
 pub fn sockstat(row: &str, figure: &str) -> Option<u64> {
     let text = fs::read_to_string("/proc/thread-self/net/sockstat").ok()?;
     let (_, figures) = text

@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, Write};
 use std::net::{IpAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -48,27 +48,21 @@ pub fn skip(test: &str, reason: &str) {
 /// When it is missing or fails, with its stderr.
 pub fn run(program: &str, arguments: &[&str], stdin: &str) -> String {
     let path = find(program).unwrap_or_else(|| panic!("{program} is not installed"));
-    run_at(&path, arguments, stdin)
-}
-
-fn run_at(path: &Path, arguments: &[&str], stdin: &str) -> String {
-    let mut child = Command::new(path)
+    let mut child = Command::new(&path)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        .unwrap_or_else(|error| panic!("{program}: {error}"));
+    let mut pipe = child.stdin.take().expect("stdin is a pipe");
     // A program that fails early closes its stdin; its stderr says more than EPIPE.
-    let _ = child
-        .stdin
-        .take()
-        .map(|mut pipe| pipe.write_all(stdin.as_bytes()));
+    let _ = pipe.write_all(stdin.as_bytes());
+    drop(pipe);
     let output = child.wait_with_output().expect("the child can be awaited");
     assert!(
         output.status.success(),
-        "{} {arguments:?}: {}: {}",
-        path.display(),
+        "{program} {arguments:?}: {}: {}",
         output.status,
         String::from_utf8_lossy(&output.stderr)
     );
