@@ -20,6 +20,7 @@ use crate::kernel::sock_diag::SockDiag;
 use crate::poller::{Pace, Poller, Stop};
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{self, Latest, NamespaceFacts, Snapshot};
+use crate::systemd;
 use crate::web::routes::{self, App};
 use crate::web::server;
 
@@ -56,7 +57,11 @@ impl Daemon {
     /// # Errors
     /// When an address cannot be bound, or the limits cannot be kept.
     pub fn start(config: &Config) -> Result<Self> {
-        let listeners = server::bind(&config.web.listen, config.web.listen_is_default())?;
+        let mut listeners =
+            systemd::listeners().context("cannot use the sockets that systemd handed in")?;
+        if listeners.is_empty() {
+            listeners = server::bind(&config.web.listen, config.web.listen_is_default())?;
+        }
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
         let observer = observer(config)?;
@@ -124,13 +129,16 @@ impl Daemon {
             stop,
             mut gone,
         } = self.collector;
+        let watch = systemd::report(self.app.latest.clone());
         let router = routes::router(self.app);
         let mut died = false;
         let end = async {
             tokio::select! {
                 () = shutdown => {}
+                () = watch => {}
                 _ = &mut gone => died = true,
             }
+            systemd::say_stopping();
         };
         server::serve(self.listeners, router, self.limits, end).await;
         if died {

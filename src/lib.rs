@@ -13,6 +13,10 @@
 //! that collects, `daemon` starts and stops everything. Who may import whom is
 //! held by `tests/layers.rs`.
 
+// A daemon that panics on bad input loses what was good: expect() states an
+// invariant instead. What is printed goes through one door in main.rs.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::print_stdout))]
+
 pub mod cli;
 pub mod collectors;
 pub mod config;
@@ -24,6 +28,7 @@ pub mod ports;
 pub mod report;
 pub mod self_metrics;
 pub mod snapshot;
+pub mod systemd;
 pub mod tally;
 pub mod top;
 pub mod web;

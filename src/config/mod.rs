@@ -215,7 +215,10 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Like [`Config::load`], errors included.
+    /// Like [`Config::load`].
+    ///
+    /// # Errors
+    /// The same.
     pub fn load(
         file: Option<&Path>,
         env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,

@@ -93,10 +93,15 @@ impl DumpError {
 
 /// Where datagrams come from: the kernel, or a test that is as awkward.
 pub trait Wire {
+    /// # Errors
+    /// What send(2) says, or that not all of the request was taken.
     fn send(&mut self, request: &[u8]) -> io::Result<()>;
 
     /// Appends one datagram to the empty `buffer` as far as it fits, and tells
     /// how long it really was, in bytes.
+    ///
+    /// # Errors
+    /// What recv(2) says; EAGAIN when nothing came for a while.
     fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize>;
 }
 
@@ -109,6 +114,9 @@ pub struct KernelWire {
 impl KernelWire {
     /// Opens a socket in the network namespace of the calling thread.
     /// `protocol` is a NETLINK_* number.
+    ///
+    /// # Errors
+    /// The call that failed, and why.
     pub fn open(protocol: isize) -> Result<Self, DumpError> {
         let mut socket = Socket::new(protocol).map_err(DumpError::call("socket"))?;
         socket.bind_auto().map_err(DumpError::call("bind"))?;
