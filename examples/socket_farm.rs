@@ -19,7 +19,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Socket, Type};
@@ -246,18 +246,18 @@ impl Farm {
 }
 
 fn local_address(index: u32, ipv6: bool) -> IpAddr {
-    if ipv6 {
-        Ipv6Addr::from_bits((0xFD00_0001 << 96) + u128::from(index) + 1).into()
-    } else {
-        Ipv4Addr::from_bits(0xAC10_0001 + index).into()
-    }
+    address(0xAC10_0001, 0xFD00_0001 << 96, index, ipv6)
 }
 
 fn peer_address(index: u32, ipv6: bool) -> IpAddr {
+    address(0x0A00_0001, 0xFD00_0002 << 96, index, ipv6)
+}
+
+fn address(ipv4_base: u32, ipv6_base: u128, index: u32, ipv6: bool) -> IpAddr {
     if ipv6 {
-        Ipv6Addr::from_bits((0xFD00_0002 << 96) + u128::from(index) + 1).into()
+        Ipv6Addr::from_bits(ipv6_base + 1 + u128::from(index)).into()
     } else {
-        Ipv4Addr::from_bits(0x0A00_0001 + index).into()
+        Ipv4Addr::from_bits(ipv4_base + index).into()
     }
 }
 
@@ -312,15 +312,12 @@ fn wait_for_end_of_stdin() -> io::Result<()> {
 }
 
 /// Workers end when their stdin does, so a farm that dies takes them along.
-fn stop(workers: Vec<Child>) -> Result<()> {
-    let mut workers = workers;
+fn stop(mut workers: Vec<Child>) -> Result<()> {
     for worker in &mut workers {
         drop(worker.stdin.take());
     }
-    for mut worker in workers {
-        if !worker.wait()?.success() {
-            bail!("a worker failed");
-        }
+    for worker in &mut workers {
+        ensure!(worker.wait()?.success(), "a worker failed");
     }
     Ok(())
 }

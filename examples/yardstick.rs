@@ -50,8 +50,9 @@ struct Yardstick {
     /// Netlink request: 18 walks once for both families, 20 once for each
     #[arg(long, default_value_t = REQUEST_OLD, value_parser = clap::value_parser!(u16).range(18..=20))]
     request: u16,
-    /// Mask of the states asked for; all ones includes bound sockets
-    #[arg(long, default_value = "ffffffff", value_parser = |mask: &str| u32::from_str_radix(mask, 16))]
+    /// Mask of the states asked for; with bit 13 the kernel also walks the table
+    /// of bound sockets
+    #[arg(long, default_value = "ffffdfff", value_parser = |mask: &str| u32::from_str_radix(mask, 16))]
     states: u32,
     /// How many times
     #[arg(long, default_value_t = 1)]
