@@ -1,1 +1,25 @@
-//! Shows a snapshot, and knows nothing else.
+//! Shows a snapshot, and knows nothing else: routes and the page over it, and a
+//! server whose connections cannot be held against it.
+
+mod activity;
+mod bind;
+mod connections;
+mod encoding;
+mod html;
+mod page;
+pub mod routes;
+pub mod server;
+
+use std::sync::Arc;
+
+use crate::self_metrics::SelfMetrics;
+use crate::snapshot::Latest;
+
+/// What the routes show.
+#[derive(Clone)]
+pub struct App {
+    pub latest: Latest,
+    pub own: Arc<SelfMetrics>,
+    pub version: &'static str,
+    pub revision: &'static str,
+}
