@@ -62,6 +62,19 @@ pub struct Suspect {
     reusable: bool,
 }
 
+/// A socket that is bound, and nothing more.
+#[derive(Clone, Copy)]
+struct Bound {
+    family: Family,
+    addresses: Addresses,
+    v6_only: bool,
+    port: u16,
+}
+
+/// Bound-only sockets that can be remembered from one dump to the next: 48 bytes
+/// each.
+const REMEMBERED_BOUND: usize = 65_536;
+
 /// Everything that one dump of TCP sockets is boiled down to.
 pub struct Tally {
     /// Keys there is memory for, both families together.
@@ -75,6 +88,8 @@ pub struct Tally {
     held: PortSet,
     /// Ports with two sockets of one local address: connect() made them.
     shared: PortSet,
+    bound: Vec<Bound>,
+    bound_left_out: bool,
     suspects: Vec<Suspect>,
     suspects_left_out: u64,
     sockets: [StateCounts; 2],
@@ -98,6 +113,8 @@ impl Tally {
             lost: PortSet::default(),
             held: PortSet::default(),
             shared: PortSet::default(),
+            bound: Vec::new(),
+            bound_left_out: false,
             suspects: Vec::new(),
             suspects_left_out: 0,
             sockets: Default::default(),
@@ -113,7 +130,15 @@ impl Tally {
 
     /// Forgets the sockets of the last dump and takes the listeners of this one.
     /// `watched` are ports to count by state whether anybody listens or not.
-    pub fn begin(&mut self, ground: &Ground, listeners: &Listeners, watched: &[u16]) {
+    /// Unless the dump has the bound-only sockets (`with_bound`), the last known
+    /// ones are counted again.
+    pub fn begin(
+        &mut self,
+        ground: &Ground,
+        listeners: &Listeners,
+        watched: &[u16],
+        with_bound: bool,
+    ) {
         self.first = ground.range.first;
         self.effective.clone_from(&ground.effective);
         self.reuse = ground.reuse;
@@ -144,6 +169,19 @@ impl Tally {
                     .hold_bound(listener.address, listener.v6_only, listener.port);
             }
         }
+        if with_bound {
+            self.bound.clear();
+            self.bound_left_out = false;
+        }
+        for at in 0..self.bound.len() {
+            let bound = self.bound[at];
+            self.count_bound(&bound, listeners);
+        }
+    }
+
+    /// Whether the bound-only sockets of the last dump are all remembered.
+    pub fn remembers_bound(&self) -> bool {
+        !self.bound_left_out
     }
 
     fn watch(&mut self, port: u16) {
@@ -159,17 +197,14 @@ impl Tally {
     #[inline]
     pub fn add(&mut self, record: &SocketRecord<'_>, listeners: &Listeners) {
         let (state, port, addresses) = (record.state(), record.local_port(), record.addresses());
+        if state == State::Close {
+            return self.add_bound(record, addresses, listeners);
+        }
         let inbound = state == State::SynRecv || listeners.covers(&addresses, port);
         self.sockets[record.family() as usize].add(state);
         self.directions[usize::from(inbound)].add(state);
         self.port_states[usize::from(self.port_places[usize::from(port)])].add(state);
         let in_range = self.effective.contains(port);
-        if state == State::Close {
-            if in_range {
-                self.hold(record, &addresses);
-            }
-            return;
-        }
         let mut marks = 0;
         if let Some(remaining) = record
             .time_wait_remaining_ms()
@@ -194,14 +229,41 @@ impl Tally {
         }
     }
 
-    /// A socket that is bound, and nothing more. The kernel dumps these before
-    /// the connections.
-    fn hold(&mut self, record: &SocketRecord<'_>, addresses: &Addresses) {
-        let port = record.local_port();
-        self.held.insert(port);
-        self.lost.insert(port);
-        self.sources
-            .hold_bound(local_address(addresses), record.is_v6_only(), port);
+    /// The kernel dumps these before the connections, so that the ports they hold
+    /// are known when those pass by.
+    #[cold]
+    fn add_bound(
+        &mut self,
+        record: &SocketRecord<'_>,
+        addresses: Addresses,
+        listeners: &Listeners,
+    ) {
+        let bound = Bound {
+            family: record.family(),
+            addresses,
+            v6_only: record.is_v6_only(),
+            port: record.local_port(),
+        };
+        self.count_bound(&bound, listeners);
+        if self.bound.len() < REMEMBERED_BOUND {
+            self.bound.push(bound);
+        } else {
+            self.bound_left_out = true;
+        }
+    }
+
+    fn count_bound(&mut self, bound: &Bound, listeners: &Listeners) {
+        let port = bound.port;
+        let inbound = listeners.covers(&bound.addresses, port);
+        self.sockets[bound.family as usize].add(State::Close);
+        self.directions[usize::from(inbound)].add(State::Close);
+        self.port_states[usize::from(self.port_places[usize::from(port)])].add(State::Close);
+        if self.effective.contains(port) {
+            self.held.insert(port);
+            self.lost.insert(port);
+            let address = local_address(&bound.addresses);
+            self.sources.hold_bound(address, bound.v6_only, port);
+        }
     }
 
     #[inline]
