@@ -248,6 +248,7 @@ fn no_ground() -> Ground {
         range: crate::kernel::procfs::PortRange { first: 0, last: 0 },
         effective: PortSet::default(),
         reuse: Default::default(),
+        reuse_delay_ms: 0,
         known_bound: PortSet::default(),
     }
 }

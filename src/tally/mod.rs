@@ -29,16 +29,15 @@ const LOOPBACK_INTERFACE: u32 = 1;
 /// alone has at most 32,768 of them.
 const SUSPECTS: usize = 1 << 20;
 
-/// When connect() takes the tuple of a TIME_WAIT socket over
-/// (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
+/// Whether connect() takes the tuple of a TIME_WAIT socket over, once that is
+/// old enough (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
     #[default]
     Never,
-    /// Once older than so many milliseconds.
-    Always { delay_ms: u32 },
-    /// The same, and an end is on loopback.
-    Loopback { delay_ms: u32 },
+    Always,
+    /// When an end is on loopback.
+    Loopback,
 }
 
 /// What the settings say of the ports of a namespace.
@@ -48,6 +47,8 @@ pub struct Ground {
     /// The range without the reserved ports.
     pub effective: PortSet,
     pub reuse: Reuse,
+    /// How old TIME_WAIT must be for that, in milliseconds.
+    pub reuse_delay_ms: u32,
     /// Ports of which earlier polls know that bind() made them, for certain.
     pub known_bound: PortSet,
 }
@@ -59,7 +60,7 @@ pub struct Suspect {
     at: u32,
     pub port: u16,
     v6: bool,
-    reusable: bool,
+    marks: u16,
 }
 
 /// A socket that is bound, and nothing more.
@@ -82,10 +83,12 @@ pub struct Tally {
     first: u16,
     effective: PortSet,
     reuse: Reuse,
+    reuse_delay_ms: u32,
     /// Ports that plain connect() will not touch, as far as known while counting.
     lost: PortSet,
     /// Ports in the range with a listener or a bound-only socket.
     held: PortSet,
+    listening: PortSet,
     /// Ports with two sockets of one local address: connect() made them.
     shared: PortSet,
     bound: Vec<Bound>,
@@ -110,8 +113,10 @@ impl Tally {
             first: 0,
             effective: PortSet::default(),
             reuse: Reuse::Never,
+            reuse_delay_ms: 0,
             lost: PortSet::default(),
             held: PortSet::default(),
+            listening: PortSet::default(),
             shared: PortSet::default(),
             bound: Vec::new(),
             bound_left_out: false,
@@ -142,7 +147,9 @@ impl Tally {
         self.first = ground.range.first;
         self.effective.clone_from(&ground.effective);
         self.reuse = ground.reuse;
-        self.held = listeners.ports().clone().and(&ground.effective);
+        self.reuse_delay_ms = ground.reuse_delay_ms;
+        self.listening.clone_from(listeners.ports());
+        self.held = self.listening.clone().and(&ground.effective);
         self.lost = self.held.clone();
         self.lost.union_with(&ground.known_bound);
         self.shared.clear();
@@ -212,8 +219,10 @@ impl Tally {
         {
             let age = TIME_WAIT_MS.saturating_sub(remaining);
             marks |= if age <= RECENT_MS { Seen::RECENT } else { 0 };
-            let reusable = in_range && self.is_reusable(age, record.interface(), &addresses);
-            marks |= if reusable { Seen::REUSABLE } else { 0 };
+            if in_range && age > self.reuse_delay_ms {
+                let reusable = self.is_reusable(record.interface(), &addresses);
+                marks |= Seen::SETTLED | if reusable { Seen::REUSABLE } else { 0 };
+            }
         }
         let socket = Connected {
             port,
@@ -289,14 +298,14 @@ impl Tally {
             if !socket.inbound {
                 marks |= Seen::IN_RANGE;
                 if self.lost.contains(socket.port) {
-                    marks = marks & !Seen::REUSABLE | Seen::LOST;
+                    marks = marks & !(Seen::REUSABLE | Seen::SETTLED) | Seen::LOST;
                 } else {
                     let preferred = (socket.port ^ self.first) & 1 == 0;
                     marks |= if preferred { Seen::PREFERRED } else { 0 };
                     if !first_there && place != NO_SOURCE {
                         self.shared.insert(socket.port);
                     } else if !preferred && let Some((at, _)) = entry {
-                        self.suspect(at, socket.port, A::V6, marks & Seen::REUSABLE != 0);
+                        self.suspect(at, socket.port, A::V6, marks);
                     }
                 }
             } else {
@@ -308,13 +317,13 @@ impl Tally {
         }
     }
 
-    fn suspect(&mut self, at: u32, port: u16, v6: bool, reusable: bool) {
+    fn suspect(&mut self, at: u32, port: u16, v6: bool, marks: u16) {
         if self.suspects.len() < SUSPECTS {
             self.suspects.push(Suspect {
                 at,
                 port,
                 v6,
-                reusable,
+                marks,
             });
         } else {
             self.suspects_left_out += 1;
@@ -322,13 +331,11 @@ impl Tally {
     }
 
     #[inline]
-    fn is_reusable(&self, age_ms: u32, interface: u32, addresses: &Addresses) -> bool {
+    fn is_reusable(&self, interface: u32, addresses: &Addresses) -> bool {
         match self.reuse {
             Reuse::Never => false,
-            Reuse::Always { delay_ms } => age_ms > delay_ms,
-            Reuse::Loopback { delay_ms } => {
-                age_ms > delay_ms && (interface == LOOPBACK_INTERFACE || on_loopback(addresses))
-            }
+            Reuse::Always => true,
+            Reuse::Loopback => interface == LOOPBACK_INTERFACE || on_loopback(addresses),
         }
     }
 
@@ -353,6 +360,11 @@ impl Tally {
     /// Ports in the range that a listener or a bound-only socket has.
     pub fn held(&self) -> &PortSet {
         &self.held
+    }
+
+    /// Ports with a listener, inside the range or not.
+    pub fn listening(&self) -> &PortSet {
+        &self.listening
     }
 
     pub fn shared(&self) -> &PortSet {
@@ -394,9 +406,9 @@ impl Tally {
     /// The port of a suspect is lost to plain connect().
     pub fn convict(&mut self, suspect: &Suspect) {
         if suspect.v6 {
-            self.v6.lose_port(suspect.at, suspect.reusable);
+            self.v6.lose_port(suspect.at, suspect.marks);
         } else {
-            self.v4.lose_port(suspect.at, suspect.reusable);
+            self.v4.lose_port(suspect.at, suspect.marks);
         }
     }
 
