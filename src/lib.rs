@@ -21,6 +21,7 @@ pub mod cli;
 pub mod collectors;
 pub mod config;
 pub mod daemon;
+pub mod diagnosis;
 pub mod exposition;
 pub mod kernel;
 pub mod poller;

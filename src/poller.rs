@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::collectors::Facts;
 use crate::collectors::observer::{DumpTimes, Observer};
 use crate::collectors::section::{Failure, Outcome, Section};
+use crate::diagnosis::{History, diagnose};
 use crate::exposition;
 use crate::kernel::netlink::Wire;
 use crate::kernel::netns::Namespace;
@@ -89,6 +90,7 @@ impl<W: Wire> Poller<W> {
     pub fn run(mut self) {
         let mut states = States::default();
         let mut interrupted = 0;
+        let mut history = History::default();
         let mut last: Option<Last> = None;
         let mut tick = Instant::now();
         self.own.set_interval(self.pace.interval);
@@ -112,7 +114,8 @@ impl<W: Wire> Poller<W> {
             }
             interrupted = self.observer.interrupted();
             states.report(&current.facts);
-            self.publish(&current);
+            history.record(&current.facts);
+            self.publish(&current, &history);
             last = Some(current);
             // A poll that took longer than the interval is followed by the next
             // at once; those that it was too late for are not made up for.
@@ -161,13 +164,14 @@ impl<W: Wire> Poller<W> {
         }
     }
 
-    fn publish(&self, last: &Last) {
+    fn publish(&self, last: &Last, history: &History) {
         let snapshot = Snapshot {
             taken: last.taken,
             interval: last.interval,
             namespaces: vec![NamespaceFacts {
                 name: self.namespace.name.clone(),
                 dumps: last.dumps,
+                findings: diagnose(&last.facts, history),
                 facts: last.facts.clone(),
             }],
         };
