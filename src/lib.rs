@@ -27,3 +27,10 @@ pub mod snapshot;
 pub mod tally;
 pub mod top;
 pub mod web;
+
+/// So that the tests of this crate and those beside it share one fake kernel.
+#[cfg(test)]
+extern crate self as sockdiag_exporter;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;

@@ -336,3 +336,6 @@ impl<'b> Iterator for Frames<'b> {
         Some(Ok(frame))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,7 +88,7 @@ fn one_family(family: u8, protocol: u8, states: u32) -> Vec<u8> {
 
 /// A sock_diag client of one network namespace.
 pub struct SockDiag<W = KernelWire> {
-    open: fn() -> Result<W, DumpError>,
+    open: Box<dyn FnMut() -> Result<W, DumpError> + Send>,
     dumper: Option<Dumper<W>>,
     /// The older message type was refused once: do not ask again.
     family_by_family: bool,
@@ -110,9 +110,10 @@ impl Default for SockDiag<KernelWire> {
 }
 
 impl<W: Wire> SockDiag<W> {
-    pub fn with(open: fn() -> Result<W, DumpError>) -> Self {
+    /// `open` is called by the first dump, and again after every failure.
+    pub fn with(open: impl FnMut() -> Result<W, DumpError> + Send + 'static) -> Self {
         Self {
-            open,
+            open: Box::new(open),
             dumper: None,
             family_by_family: false,
             interrupted: 0,
