@@ -408,3 +408,6 @@ fn on_loopback(addresses: &Addresses) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
