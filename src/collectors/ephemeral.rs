@@ -228,7 +228,7 @@ static DESTINATION_BIND_FIRST: Metric = Metric::gauge(
 static DESTINATION_CLOSES: Metric = Metric::gauge(
     "sockdiag_ephemeral_destination_closes_per_second",
     &["protocol", "source", "destination", "port"],
-    "Connections per second that this side closed first, over the ten seconds before the last poll, from the ages of TIME_WAIT (sock_diag).",
+    "Connections per second that this side closed first, over ten seconds, as of the last poll, from the ages of TIME_WAIT (sock_diag).",
 );
 static DESTINATIONS_FOLDED: Metric = Metric::gauge(
     "sockdiag_ephemeral_destinations_folded",
@@ -568,3 +568,6 @@ fn pool(sources: &Sources, k: usize, ranking: &mut Ranking<IpAddr>) -> Pool {
         worst,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,9 +96,9 @@ fn one_family(family: u8, protocol: u8, states: u32) -> Vec<u8> {
 
 /// A sock_diag client of one network namespace.
 pub struct SockDiag<W = KernelWire> {
-    open: fn() -> Result<W, DumpError>,
+    open: Box<dyn FnMut() -> Result<W, DumpError> + Send>,
     dumper: Option<Dumper<W>>,
-    /// The older message type was refused once: do not ask again.
+    /// The older message type was refused and its successor was not.
     family_by_family: bool,
     interrupted: u64,
 }
@@ -118,9 +118,10 @@ impl Default for SockDiag<KernelWire> {
 }
 
 impl<W: Wire> SockDiag<W> {
-    pub fn with(open: fn() -> Result<W, DumpError>) -> Self {
+    /// `open` is called by the first dump, and again after every failure.
+    pub fn with(open: impl FnMut() -> Result<W, DumpError> + Send + 'static) -> Self {
         Self {
-            open,
+            open: Box::new(open),
             dumper: None,
             family_by_family: false,
             interrupted: 0,
@@ -145,25 +146,33 @@ impl<W: Wire> SockDiag<W> {
         restart: impl Fn(&mut T),
         mut each: impl FnMut(&mut T, &SocketRecord<'_>),
     ) -> Result<(), DumpError> {
-        for _attempt in 0..2 {
+        let mut is_second = false;
+        loop {
             restart(into);
-            let consistent = self.attempt(what, patience, &mut |record| each(into, record));
-            match consistent {
+            match self.attempt(what, patience, &mut |record| each(into, record)) {
                 Ok(true) => return Ok(()),
-                Ok(false) => self.interrupted += 1,
+                Ok(false) => {
+                    self.interrupted += 1;
+                    if is_second {
+                        return Err(DumpError::Interrupted);
+                    }
+                    is_second = true;
+                }
                 Err(error) => {
                     // What is left of the dump must not answer the next request.
                     self.dumper = None;
-                    if what.has_older_request() && error.is_absent() && !self.family_by_family {
-                        self.family_by_family = true;
-                        restart(into);
-                        continue;
+                    if !what.has_older_request() || !error.is_absent() {
+                        return Err(error);
                     }
-                    return Err(error);
+                    // Where both forms are refused it is not the form that the
+                    // kernel lacks: begin with the older one again next time.
+                    self.family_by_family = !self.family_by_family;
+                    if !self.family_by_family {
+                        return Err(error);
+                    }
                 }
             }
         }
-        Err(DumpError::Interrupted)
     }
 
     fn attempt(
@@ -388,3 +397,6 @@ impl<'b> Iterator for Attributes<'b> {
         Some((u16::from_ne_bytes([k0, k1]) & !FLAGS, value))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -482,3 +482,6 @@ fn on_loopback(addresses: &Addresses) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
