@@ -148,6 +148,17 @@ fn the_page_of_a_known_host_is_the_golden_one() {
     assert_eq!(page, golden);
 }
 
+#[test]
+fn the_compressed_page_is_the_same_page() {
+    let own = SelfMetrics::new("0.1.0", "abc", SystemTime::now());
+    let page = exposition::render_own(&own.families());
+    let mut text = Vec::new();
+    std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(&page.gzip[..]), &mut text)
+        .unwrap();
+    assert_eq!(text, page.text);
+    assert!(!text.is_empty() && page.gzip.len() < text.len());
+}
+
 /// Name and labels of every sample.
 fn series(page: &str) -> Vec<&str> {
     page.lines()
