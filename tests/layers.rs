@@ -5,17 +5,25 @@ use std::path::{Path, PathBuf};
 
 /// A file or directory of `src`, and the modules of ours that it may name
 /// beside itself.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 19] = [
     ("kernel", &[]),
     ("top.rs", &[]),
     ("ports.rs", &["kernel::procfs"]),
     ("tally", &["kernel", "ports"]),
     ("collectors", &["kernel", "tally", "top", "ports"]),
-    ("snapshot.rs", &["collectors"]),
+    ("diagnosis", &["collectors", "kernel::state", "tally"]),
+    ("snapshot.rs", &["collectors", "diagnosis"]),
+    ("systemd.rs", &["snapshot"]),
     ("exposition.rs", &["snapshot", "collectors"]),
     (
         "report.rs",
-        &["snapshot", "collectors", "kernel::state", "tally::udp"],
+        &[
+            "snapshot",
+            "collectors",
+            "diagnosis",
+            "kernel::state",
+            "tally::udp",
+        ],
     ),
     ("self_metrics.rs", &["kernel::procfs", "snapshot"]),
     (
@@ -23,6 +31,7 @@ const ROOMS: [(&str, &[&str]); 17] = [
         &[
             "kernel",
             "collectors",
+            "diagnosis",
             "exposition",
             "snapshot",
             "self_metrics",
@@ -30,7 +39,13 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ),
     (
         "web",
-        &["snapshot", "exposition", "collectors", "self_metrics"],
+        &[
+            "snapshot",
+            "exposition",
+            "collectors",
+            "diagnosis",
+            "self_metrics",
+        ],
     ),
     ("config", &[]),
     ("config.rs", &[]),
@@ -67,7 +82,10 @@ const OWNERS: [(&str, &[&str]); 16] = [
     ("hyper", &["web"]),
     ("hyper_util", &["web"]),
     ("tower", &["web"]),
-    ("tokio", &["web", "daemon.rs", "main.rs", "snapshot.rs"]),
+    (
+        "tokio",
+        &["web", "daemon.rs", "main.rs", "snapshot.rs", "systemd.rs"],
+    ),
     ("anyhow", &["web", "daemon.rs", "main.rs"]),
     ("config", &["config", "config.rs"]),
     ("toml_edit", &["config", "config.rs"]),

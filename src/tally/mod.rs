@@ -309,7 +309,7 @@ impl Tally {
                     }
                 }
             } else {
-                marks &= !Seen::REUSABLE;
+                marks &= !(Seen::REUSABLE | Seen::SETTLED);
             }
         }
         if let Some((at, _)) = entry {

@@ -299,3 +299,32 @@ fn all_ports_can_be_watched() {
     count(&mut tally, &small_ground(), &[last], &ports);
     assert!(tally.port_states(65_534).is_some());
 }
+
+proptest! {
+    #[test]
+    fn no_record_is_too_odd_to_be_counted(
+        records in prop::collection::vec(prop::collection::vec(any::<u8>(), 72..120), 0..40),
+        limit in 0_usize..20,
+    ) {
+        let (mut tally, mut listeners) = (Tally::new(limit), Listeners::default());
+        let mut udp = udp::UdpTally::default();
+        let ground = Ground {
+            reuse: Reuse::Loopback,
+            reuse_delay_ms: 1,
+            ..ground(0, u16::MAX)
+        };
+        let records: Vec<_> = records.iter().filter_map(|bytes| SocketRecord::parse(bytes)).collect();
+        for record in &records {
+            listeners.add(record);
+            udp.add(record, &ground.effective);
+        }
+        tally.begin(&ground, &listeners, &[], true);
+        for record in &records {
+            tally.add(record, &listeners);
+        }
+        let counted = tally.sockets().iter().map(StateCounts::total).sum::<u32>() as usize;
+        prop_assert_eq!(counted, records.len() + listeners.all().len());
+        let all = udp.sockets().iter().map(|counts| counts.total()).sum::<u32>();
+        prop_assert_eq!(all as usize, records.len());
+    }
+}

@@ -1,5 +1,7 @@
+use proptest::prelude::*;
+
 use super::*;
-use crate::fake_kernel::{Sock, bound, count, sock, time_wait};
+use crate::fake_kernel::{Sock, any_socks, bound, count, sock, time_wait};
 use crate::kernel::sock_diag::SocketRecord;
 use crate::kernel::state::State;
 
@@ -313,4 +315,50 @@ fn the_peak_outlives_the_spike() {
     let after = poll(&mut memory, settings(""), &[], &[], 5);
     assert_eq!(after.utilization, Utilization::default());
     assert_eq!(after.peak.tcp_destination, 0.4);
+}
+
+/// A range of twenty ports, which small worlds fill.
+fn small(settings: Settings) -> Settings {
+    Settings {
+        range: PortRange {
+            first: 40_000,
+            last: 40_019,
+        },
+        ..settings
+    }
+}
+
+proptest! {
+    // A poll clears and joins dozens of port sets: slow without optimisation.
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn figures_keep_within_each_other_from_poll_to_poll(
+        polls in prop::collection::vec((any_socks(), any_socks()), 1..5),
+        reserved in prop::sample::select(vec!["", "40003", "40001-40006,40010", "39000-40015"]),
+        k in 0_usize..4,
+    ) {
+        let mut memory = Memory::new(Duration::from_secs(60));
+        let mut peak = 0.0_f64;
+        for (tcp, udp) in polls {
+            let ports = poll(&mut memory, small(settings(reserved)), &tcp, &udp, k);
+            prop_assert_eq!(ports.reserved + ports.available_source, 20);
+            prop_assert!(
+                ports.held + ports.bind_first + ports.bind_first_ambiguous
+                    <= ports.available_source
+            );
+            let off = ports.held + ports.bind_first;
+            prop_assert_eq!(ports.available_destination, ports.available_source - off);
+            for to in &ports.destinations {
+                prop_assert!(to.reusable + to.bind_first <= to.used);
+                prop_assert!(to.used <= to.states.connected().total());
+            }
+            let now = ports.utilization;
+            for ratio in [now.tcp_destination, now.tcp_source, now.udp_source] {
+                prop_assert!((0.0..=1.0).contains(&ratio));
+            }
+            peak = peak.max(now.tcp_destination);
+            prop_assert_eq!(ports.peak.tcp_destination, peak);
+        }
+    }
 }
