@@ -21,8 +21,8 @@ use crate::poller::{Pace, Poller, Stop};
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{self, Latest, NamespaceFacts, Snapshot};
 use crate::systemd;
-use crate::web::routes::{self, App};
 use crate::web::server;
+use crate::web::{App, routes};
 
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.

@@ -23,7 +23,7 @@ use ephemeral::Ephemeral;
 use listeners::AcceptQueues;
 use metric::{Metric, Sink};
 use peers::Peers;
-use section::{Outcome, Section};
+use section::{Failure, Outcome, Section};
 use sockets::{TcpSockets, UdpSockets};
 use tcp::Tcp;
 
@@ -51,6 +51,16 @@ impl Facts {
             ("tcp", self.tcp.outcome()),
             ("conntrack", self.conntrack.outcome()),
         ]
+    }
+
+    /// Collectors that failed, and why.
+    pub fn failures(&self) -> impl Iterator<Item = (&'static str, &Failure)> {
+        self.outcomes()
+            .into_iter()
+            .filter_map(|(collector, outcome)| match outcome {
+                Outcome::Failed(failure) => Some((collector, failure)),
+                Outcome::Up | Outcome::Absent => None,
+            })
     }
 
     pub fn export(&self, sink: &mut dyn Sink) {

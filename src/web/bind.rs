@@ -1,0 +1,126 @@
+//! Opens the addresses to listen on, or says in one line why not.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+/// Connections that the kernel keeps while we are busy; it lowers the number to
+/// `net.core.somaxconn`.
+const BACKLOG: i32 = 1024;
+
+/// An address that cannot be listened on: the address, the cause, what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error(
+        "cannot listen on {0}: the port is taken by another socket; `ss -ltnp` shows whose, stop that or choose another port in web.listen"
+    )]
+    Taken(SocketAddr),
+    #[error("cannot listen on {address}: {by} in web.listen covers it already; list only one")]
+    Covered { address: SocketAddr, by: SocketAddr },
+    #[error(
+        "cannot listen on {0}: the address is not this host's; `ip addr` shows which are, correct web.listen"
+    )]
+    NotOurs(SocketAddr),
+    #[error(
+        "cannot listen on {0}: no permission for this port; choose one from 1024 on in web.listen, or grant CAP_NET_BIND_SERVICE"
+    )]
+    Forbidden(SocketAddr),
+    #[error("cannot listen on {0}: IPv6 is off on this host; choose an IPv4 address in web.listen")]
+    NoIpv6(SocketAddr),
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        address: SocketAddr,
+        source: io::Error,
+    },
+}
+
+/// Listens on every address, or on none. `[::]` takes IPv4 as well, whatever
+/// `net.ipv6.bindv6only` says, unless `0.0.0.0` with the same port is listed too.
+/// With `fall_back`, `0.0.0.0` stands in for `[::]` where IPv6 is off.
+///
+/// Must be called within a tokio runtime.
+///
+/// # Errors
+/// The first address that cannot be had.
+pub fn bind(addresses: &[SocketAddr], fall_back: bool) -> Result<Vec<TcpListener>, BindError> {
+    let listen = |&address: &SocketAddr| match open(address, has_ipv4_twin(address, addresses)) {
+        Err(error) if fall_back && is_any(address) && address.is_ipv6() && lacks_ipv6(&error) => {
+            let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+            tracing::info!(%address, %instead, "IPv6 is off, listening on IPv4 alone");
+            open(instead, false).map_err(|error| explain(instead, addresses, error))
+        }
+        opened => opened.map_err(|error| explain(address, addresses, error)),
+    };
+    addresses.iter().map(listen).collect()
+}
+
+fn open(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(ipv6_only)?;
+    }
+    // A restart must not wait for the TIME_WAIT of the last run's connections.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Whether `0.0.0.0` is listed beside `[::]`: each then has its own family.
+fn has_ipv4_twin(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
+    let twin = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    is_any(address) && address.is_ipv6() && addresses.contains(&twin)
+}
+
+fn is_any(address: SocketAddr) -> bool {
+    address.ip().is_unspecified()
+}
+
+/// No such family in the kernel, or no address of it, not even `::`.
+fn lacks_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(EAFNOSUPPORT) || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+/// `asm-generic/errno.h`; `io::ErrorKind` has no name for it.
+const EAFNOSUPPORT: i32 = 97;
+
+fn explain(address: SocketAddr, addresses: &[SocketAddr], error: io::Error) -> BindError {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => match rival(address, addresses) {
+            Some(by) => BindError::Covered { address, by },
+            None => BindError::Taken(address),
+        },
+        _ if address.is_ipv6() && error.raw_os_error() == Some(EAFNOSUPPORT) => {
+            BindError::NoIpv6(address)
+        }
+        // Any other host has `::`, so this one has no IPv6.
+        io::ErrorKind::AddrNotAvailable if is_any(address) => BindError::NoIpv6(address),
+        io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
+        io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
+        _ => BindError::Other {
+            address,
+            source: error,
+        },
+    }
+}
+
+/// Another listed address that takes the same connections.
+fn rival(address: SocketAddr, addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    let covers = |wide: SocketAddr, narrow: SocketAddr| match (wide.ip(), narrow.ip()) {
+        (IpAddr::V6(wide), _) => wide.is_unspecified(),
+        (IpAddr::V4(wide), IpAddr::V4(_)) => wide.is_unspecified(),
+        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+    };
+    addresses.iter().copied().find(|&other| {
+        other != address
+            && other.port() == address.port()
+            && (covers(other, address) || covers(address, other))
+    })
+}

@@ -1,0 +1,103 @@
+//! Content negotiation of one coding, gzip (RFC 9110, sections 12.4.2, 12.5.3).
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT_ENCODING;
+
+/// Whether the client takes gzip, and does not prefer the plain text.
+/// What cannot be understood is not taken for consent.
+pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut preference = Preference::default();
+    for value in headers.get_all(ACCEPT_ENCODING) {
+        for item in value.to_str().unwrap_or_default().split(',') {
+            preference.note(item);
+        }
+    }
+    preference.is_gzip()
+}
+
+/// Weights from 0 to 1 of those codings that the client names.
+#[derive(Default)]
+struct Preference {
+    gzip: Option<f32>,
+    identity: Option<f32>,
+    any: Option<f32>,
+}
+
+impl Preference {
+    fn note(&mut self, item: &str) {
+        let mut parts = item.split(';').map(str::trim);
+        let coding = parts.next().unwrap_or_default();
+        let weight = parts.next().map_or(Some(1.0), weight).unwrap_or(0.0);
+        let place = match coding.to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => &mut self.gzip,
+            "identity" => &mut self.identity,
+            "*" => &mut self.any,
+            _ => return,
+        };
+        *place = Some(weight);
+    }
+
+    /// Plain text is acceptable unless refused, and the second choice unless
+    /// the client says otherwise.
+    fn is_gzip(&self) -> bool {
+        let gzip = self.gzip.or(self.any).unwrap_or(0.0);
+        gzip > 0.0 && gzip >= self.identity.unwrap_or(0.0)
+    }
+}
+
+/// `q=0.5`; `None` for anything else.
+fn weight(parameter: &str) -> Option<f32> {
+    let (name, value) = parameter.split_once('=')?;
+    let digits = value
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.');
+    let weight: f32 = value.parse().ok().filter(|_| digits)?;
+    (name.eq_ignore_ascii_case("q") && weight <= 1.0).then_some(weight)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_to_those_who_take_it() {
+        let cases = [
+            ("", false),
+            ("gzip", true),
+            ("GZip", true),
+            ("x-gzip", true),
+            ("deflate, gzip;q=1.0, *;q=0.5", true),
+            ("gzip;q=0", false),
+            ("gzip;q=0.000", false),
+            ("gzip ; q=0.001", true),
+            ("*", true),
+            ("*;q=0", false),
+            ("gzip;q=0, *", false),
+            ("*;q=0, gzip", true),
+            ("identity;q=1, gzip;q=0.5", false),
+            ("identity;q=0.5, gzip;q=1", true),
+            ("identity", false),
+            ("br, deflate", false),
+            ("gzip;q=often", false),
+            ("gzip;q=2", false),
+            ("gzip;q=-1", false),
+            ("gzip;q=inf", false),
+            ("gzip;level=9", false),
+            (",,;,gzip", true),
+            ("gzipped", false),
+        ];
+        for (value, expected) in cases {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, value.parse().unwrap())]);
+            assert_eq!(accepts_gzip(&headers), expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn several_headers_count_as_one_and_none_means_plain() {
+        assert!(!accepts_gzip(&HeaderMap::new()));
+        let mut headers = HeaderMap::new();
+        headers.append(ACCEPT_ENCODING, "deflate".parse().unwrap());
+        headers.append(ACCEPT_ENCODING, "gzip".parse().unwrap());
+        assert!(accepts_gzip(&headers));
+    }
+}

@@ -1,0 +1,135 @@
+//! What is at which path.
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+
+use super::encoding::accepts_gzip;
+use super::{App, page};
+use crate::exposition;
+
+/// Prometheus text exposition format.
+const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Every route answers GET and HEAD at once: none waits for a poll.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .route("/", get(landing))
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(ready))
+        .route("/api/v1/snapshot", get(snapshot))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(app.clone(), account))
+        .with_state(app)
+}
+
+/// Counts the request under its route, so that clients cannot make series.
+async fn account(
+    State(app): State<App>,
+    path: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    let path = path.as_ref().map_or("other", MatchedPath::as_str);
+    app.own.count_request(path, response.status().as_u16());
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
+    let page = match app.latest.fresh() {
+        Some(published) => published.page.clone(),
+        None => exposition::render_own(&app.own.families()),
+    };
+    let kind = [(CONTENT_TYPE, EXPOSITION), (VARY, "Accept-Encoding")];
+    if accepts_gzip(&headers) {
+        (kind, [(CONTENT_ENCODING, "gzip")], page.gzip).into_response()
+    } else {
+        (kind, page.text).into_response()
+    }
+}
+
+async fn healthy() -> Response {
+    plain(StatusCode::OK, "healthy\n")
+}
+
+async fn ready(State(app): State<App>) -> Response {
+    match why_not(&app) {
+        None => plain(StatusCode::OK, "ready\n"),
+        Some(reason) => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        ),
+    }
+}
+
+async fn snapshot(State(app): State<App>) -> Response {
+    match app.latest.fresh() {
+        Some(published) => Json(&published.snapshot).into_response(),
+        None => {
+            let reason = why_not(&app).unwrap_or(NOT_YET);
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                Json(json!({ "error": reason })),
+            )
+                .into_response()
+        }
+    }
+}
+
+async fn landing(State(app): State<App>) -> Response {
+    let published = app.latest.fresh();
+    let body = page::render(&page::Content {
+        version: app.version,
+        revision: app.revision,
+        snapshot: published.as_deref().map(|published| &published.snapshot),
+        why_not: why_not(&app).unwrap_or(NOT_YET),
+        now: std::time::SystemTime::now(),
+    });
+    let headers = [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, page::SECURITY_POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+    ];
+    (headers, body).into_response()
+}
+
+async fn not_found() -> Response {
+    plain(StatusCode::NOT_FOUND, "not found; / lists what there is\n")
+}
+
+async fn wrong_method() -> Response {
+    plain(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "only GET and HEAD are answered here\n",
+    )
+}
+
+const NOT_YET: &str = "no poll has finished yet";
+
+/// Why there is nothing to show; `None` when there is.
+fn why_not(app: &App) -> Option<&'static str> {
+    match app.latest.fresh() {
+        Some(_) => None,
+        None if app.latest.has_started() => Some("the last snapshot is too old"),
+        None => Some(NOT_YET),
+    }
+}
+
+fn plain(status: StatusCode, body: impl Into<String>) -> Response {
+    (status, [(CONTENT_TYPE, PLAIN)], body.into()).into_response()
+}

@@ -1,0 +1,138 @@
+//! Snapshots made by hand.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use sockdiag_exporter::collectors::Facts;
+use sockdiag_exporter::collectors::conntrack::Conntrack;
+use sockdiag_exporter::collectors::ephemeral::{Destination, Ephemeral, Settings, Utilization};
+use sockdiag_exporter::collectors::listeners::{AcceptQueue, AcceptQueues};
+use sockdiag_exporter::collectors::observer::DumpTimes;
+use sockdiag_exporter::collectors::section::{Failure, Section};
+use sockdiag_exporter::exposition::render;
+use sockdiag_exporter::kernel::procfs::PortRange;
+use sockdiag_exporter::kernel::state::StateCounts;
+use sockdiag_exporter::snapshot::{NamespaceFacts, Page, Published, Snapshot};
+
+const AGE_MAX: Duration = Duration::from_secs(60);
+
+fn destination(address: &str, used: u32, reusable: u32) -> Destination {
+    Destination {
+        source: "192.0.2.1".parse().unwrap(),
+        device: None,
+        destination: address.parse().unwrap(),
+        port: 443,
+        used,
+        reusable,
+        bind_first: 0,
+        closes_per_second: 0.0,
+        states: StateCounts::default(),
+    }
+}
+
+fn ephemeral() -> Ephemeral {
+    let settings = Settings {
+        range: PortRange {
+            first: 32768,
+            last: 33767,
+        },
+        reserved: Vec::new(),
+        tw_reuse: 2,
+        tw_reuse_delay: 1000,
+        timestamps: 1,
+    };
+    let mut device = destination("2001:db8::1", 100, 0);
+    device.device = Some("<script>".to_owned());
+    Ephemeral {
+        settings,
+        reserved: 0,
+        held: 0,
+        bind_first: 0,
+        bind_first_ambiguous: 0,
+        available_destination: 1000,
+        available_source: 1000,
+        destinations: vec![
+            destination("198.51.100.7", 900, 850),
+            destination("198.51.100.8", 600, 0),
+            device,
+        ],
+        destinations_folded: 0,
+        tcp_sources: Vec::new(),
+        tcp_sources_folded: 0,
+        udp_sources: None,
+        udp_sources_folded: 0,
+        utilization: Utilization {
+            tcp_destination: 0.6,
+            tcp_source: 0.25,
+            udp_source: 0.0,
+        },
+        peak: Utilization {
+            tcp_destination: 0.875,
+            tcp_source: 0.25,
+            udp_source: 0.0,
+        },
+    }
+}
+
+fn facts() -> Facts {
+    let refused = Failure {
+        reason: "refused",
+        message: "refused: <EPERM>".to_owned(),
+    };
+    let queue = AcceptQueue {
+        address: "::".parse().unwrap(),
+        port: 8443,
+        waiting: 96,
+        limit: 128,
+    };
+    Facts {
+        sockets: Section::Failed(refused),
+        udp: Section::Absent,
+        peers: Section::Absent,
+        listeners: Section::Measured(AcceptQueues {
+            queues: vec![queue],
+            folded: 0,
+        }),
+        ephemeral: Section::Measured(ephemeral()),
+        tcp: Section::Absent,
+        conntrack: Section::Measured(Conntrack {
+            entries: 131_072,
+            limit: 262_144,
+            buckets: None,
+            events: None,
+        }),
+    }
+}
+
+pub fn snapshot() -> Snapshot {
+    Snapshot {
+        taken: SystemTime::now(),
+        interval: Duration::from_secs(5),
+        namespaces: vec![NamespaceFacts {
+            name: "host".to_owned(),
+            dumps: DumpTimes::default(),
+            facts: facts(),
+        }],
+    }
+}
+
+/// A fresh snapshot and its page, as the poller would make it.
+pub fn fresh() -> Published {
+    let snapshot = snapshot();
+    let page = render(&snapshot, Vec::new());
+    Published::new(snapshot, page, Instant::now(), AGE_MAX)
+}
+
+pub fn stale() -> Published {
+    let snapshot = snapshot();
+    let page = render(&snapshot, Vec::new());
+    Published::new(snapshot, page, Instant::now() - 2 * AGE_MAX, AGE_MAX)
+}
+
+/// A page of so many bytes, beyond what the kernel buffers for a client.
+pub fn large(bytes: usize) -> Published {
+    let page = Page {
+        text: vec![b'#'; bytes].into(),
+        gzip: Default::default(),
+    };
+    Published::new(snapshot(), page, Instant::now(), AGE_MAX)
+}
