@@ -10,6 +10,7 @@ port=${PORT:-10961}
 limit=15000000 # bytes
 name=localhost/sockdiag-exporter:check
 container=sockdiag-exporter-check-$$
+revision=$(git rev-parse --short=12 HEAD)
 
 die() {
     echo "image: $*" >&2
@@ -48,7 +49,7 @@ clean() {
 }
 
 build() {
-    local base context revision
+    local base context
     base=$(sed -n 's/^FROM \(rust:[^ ]*\) AS build$/\1/p' Dockerfile)
     [ -n "$base" ] || die "no base of the build stage found in Dockerfile"
     if ! buildah "${store[@]}" images --quiet "docker.io/library/$base" >/dev/null 2>&1; then
@@ -58,11 +59,13 @@ build() {
         }
     fi
     context=$work/context
-    revision=$(git rev-parse --short=12 HEAD)
     mkdir -p "$context/.cargo"
-    git archive HEAD | tar -x -C "$context"
+    git archive "$revision" | tar -x -C "$context"
     # A cargo configuration outside of the context would not reach into the image.
-    (cd "$context" && cargo vendor --quiet --locked vendor >.cargo/config.toml)
+    (cd "$context" && cargo vendor --locked vendor >.cargo/config.toml 2>../vendor.log) || {
+        tail -5 "$work/vendor.log" >&2
+        die "cargo vendor failed"
+    }
     nice buildah "${store[@]}" build --isolation chroot --network host --pull-never \
         --build-arg "REVISION=$revision" --tag "$name" "$context"
     buildah "${store[@]}" rmi --prune >/dev/null 2>&1 || true
@@ -77,7 +80,7 @@ check_image() {
     size=$(inspect '{{.Size}}')
     [ "$size" -le "$limit" ] || die "$size bytes, more than $limit"
     [ "$(inspect '{{.Config.User}}')" = 65534:65534 ] || die "user is $(inspect '{{.Config.User}}')"
-    [ "$(inspect '{{index .Labels "org.opencontainers.image.revision"}}')" = "$(git rev-parse --short=12 HEAD)" ] ||
+    [ "$(inspect '{{index .Labels "org.opencontainers.image.revision"}}')" = "$revision" ] ||
         die "the label does not name the revision"
     mounted=$(buildah "${store[@]}" from --pull-never "$name")
     root=$(buildah "${store[@]}" mount "$mounted")
@@ -118,7 +121,7 @@ check_run() {
         sleep 0.5
     done
     page=$(curl -sf "http://127.0.0.1:$port/metrics")
-    grep -q "^sockdiag_build_info{.*revision=\"$(git rev-parse --short=12 HEAD)\"" <<<"$page" || die "another revision answers"
+    grep -q "^sockdiag_build_info{.*revision=\"$revision\"" <<<"$page" || die "another revision answers"
     read -r first _ </proc/sys/net/ipv4/ip_local_port_range
     grep -qx "sockdiag_ephemeral_port_range_first{netns=\"host\"} $first" <<<"$page" || die "not the host's network namespace"
     grep -q '^sockdiag_sockets{.*state="listen"} [1-9]' <<<"$page" || die "sees no listener, not even its own"
