@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Builds the image of the Dockerfile for real, from HEAD, runs it, scrapes it. No registry is needed: the base image
+# Builds the image of the Dockerfile for real from a commit, runs it, scrapes it. No registry is needed: the base image
 # is made here (base-image.sh), the crates are those of cargo's own cache and registry (cargo vendor).
-# Needs root. Environment: PORT to serve on (10961), STORAGE to keep images between runs (else they are removed).
+# Needs root. Environment: REVISION, the commit (HEAD); PORT to serve on (10961); STORAGE, a directory to keep images in
+# between runs (else they are removed): what is there of that commit is not built again.
 # Exit code: 0 fine, 1 not, 2 a tool is missing.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -10,7 +11,7 @@ port=${PORT:-10961}
 limit=15000000 # bytes
 name=localhost/sockdiag-exporter:check
 container=sockdiag-exporter-check-$$
-revision=$(git rev-parse --short=12 HEAD)
+revision=$(git rev-parse --short=12 "${REVISION:-HEAD}")
 
 die() {
     echo "image: $*" >&2
@@ -50,6 +51,10 @@ clean() {
 
 build() {
     local base context
+    if [ "$(label 2>/dev/null)" = "$revision" ]; then
+        echo "$name of $revision is built already"
+        return
+    fi
     base=$(sed -n 's/^FROM \(rust:[^ ]*\) AS build$/\1/p' Dockerfile)
     [ -n "$base" ] || die "no base of the build stage found in Dockerfile"
     if ! buildah "${store[@]}" images --quiet "docker.io/library/$base" >/dev/null 2>&1; then
@@ -75,13 +80,16 @@ inspect() {
     podman "${store[@]}" image inspect --format "$1" "$name"
 }
 
+label() {
+    inspect '{{index .Labels "org.opencontainers.image.revision"}}'
+}
+
 check_image() {
     local size
     size=$(inspect '{{.Size}}')
     [ "$size" -le "$limit" ] || die "$size bytes, more than $limit"
     [ "$(inspect '{{.Config.User}}')" = 65534:65534 ] || die "user is $(inspect '{{.Config.User}}')"
-    [ "$(inspect '{{index .Labels "org.opencontainers.image.revision"}}')" = "$revision" ] ||
-        die "the label does not name the revision"
+    [ "$(label)" = "$revision" ] || die "the label does not name the revision"
     mounted=$(buildah "${store[@]}" from --pull-never "$name")
     root=$(buildah "${store[@]}" mount "$mounted")
     [ "$(cd "$root" && find . -type f | sort | xargs)" = "./LICENSE ./etc/sockdiag-exporter.toml ./sockdiag-exporter" ] ||
@@ -93,7 +101,7 @@ check_image() {
 start() {
     local arguments=(serve --config /etc/sockdiag-exporter.toml --listen "127.0.0.1:$port")
     if podman "${store[@]}" run --detach --name "$container" --network host --read-only --cap-drop all \
-        --security-opt no-new-privileges --cgroups disabled --pull never "$name" "${arguments[@]}" \
+        --security-opt no-new-privileges --cgroups disabled --ulimit nofile=1024:1024 --ulimit nproc=1024:1024 --pull never "$name" "${arguments[@]}" \
         >"$work/podman.log" 2>&1; then
         running=podman
         return
@@ -103,8 +111,7 @@ start() {
     unshare --mount bash -c '
         mkdir -p "$1/proc" && mount --rbind /proc "$1/proc"
         root=$1; shift
-        exec setpriv --no-new-privs --bounding-set=-all --inh-caps=-all \
-            chroot --userspec=65534:65534 --groups="" "$root" /sockdiag-exporter "$@"
+        exec setpriv --no-new-privs chroot --userspec=65534:65534 --groups="" "$root" /sockdiag-exporter "$@"
     ' start "$root" "${arguments[@]}" >"$work/run.log" 2>&1 &
     pid=$!
 }

@@ -31,7 +31,8 @@ OPTIONAL = {
     "sockdiag_listener_backlog_connections": "no listeners",
     "sockdiag_local_port_sockets": "no listeners",
     "sockdiag_collector_errors_total": "no error since the start",
-    "sockdiag_tcp_tw_reuse": "the namespace has no such file",
+    "sockdiag_tcp_orphans_limit": "the kernel shows it in the machine's first network namespace only",
+    "sockdiag_tcp_memory_limit_bytes": "the kernel shows it in the machine's first network namespace only",
 }
 # Panels that list faults: empty is the good news.
 FAULTS = {"Down", "Stale", "Failing collectors"}
