@@ -55,7 +55,8 @@ def invalid(thing):
         try:
             kubernetes_validate.validate(thing, version, strict=True)
         except kubernetes_validate.ValidationError as error:
-            yield f"{version}: {error}"
+            # The rest of the text is the schema.
+            yield f"{version}: {str(error).splitlines()[0]}"
 
 
 def daemonset(thing, names):
