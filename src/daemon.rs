@@ -14,6 +14,7 @@ use crate::cli::{REVISION, VERSION};
 use crate::collectors::budget;
 use crate::collectors::observer::{Limits, Observer};
 use crate::config::Config;
+use crate::diagnosis::{History, diagnose};
 use crate::kernel::netns::Namespace;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
@@ -183,6 +184,7 @@ pub fn poll_once(config: &Config) -> Result<Snapshot> {
         namespaces: vec![NamespaceFacts {
             name: namespace.name,
             dumps,
+            findings: diagnose(&facts, &History::default()),
             facts,
         }],
     })

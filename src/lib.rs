@@ -21,6 +21,7 @@ pub mod cli;
 pub mod collectors;
 pub mod config;
 pub mod daemon;
+pub mod diagnosis;
 pub mod exposition;
 pub mod kernel;
 pub mod poller;
@@ -32,3 +33,10 @@ pub mod systemd;
 pub mod tally;
 pub mod top;
 pub mod web;
+
+/// So that the tests of this crate and those beside it share one fake kernel.
+#[cfg(test)]
+extern crate self as sockdiag_exporter;
+#[cfg(test)]
+#[path = "../tests/fake_kernel/mod.rs"]
+mod fake_kernel;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::collectors::Facts;
 use crate::collectors::observer::{DumpTimes, Observer};
 use crate::collectors::section::{Failure, Outcome, Section};
+use crate::diagnosis::{History, diagnose};
 use crate::exposition;
 use crate::kernel::netlink::Wire;
 use crate::kernel::netns::Namespace;
@@ -82,6 +83,10 @@ struct Last {
     taken: SystemTime,
     started: Instant,
     interval: Duration,
+    /// The tick from which on the next dump is due. Counted from the tick of this
+    /// one, not from its start, which is a little later than the tick: the next
+    /// tick would always be too early.
+    next: Instant,
 }
 
 impl<W: Wire> Poller<W> {
@@ -89,19 +94,18 @@ impl<W: Wire> Poller<W> {
     pub fn run(mut self) {
         let mut states = States::default();
         let mut interrupted = 0;
+        let mut history = History::default();
         let mut last: Option<Last> = None;
         let mut tick = Instant::now();
         self.own.set_interval(self.pace.interval);
         while !self.stop.is_requested() {
-            let due = last
-                .as_ref()
-                .is_none_or(|last| tick >= last.started + last.interval);
+            let due = last.as_ref().is_none_or(|last| tick >= last.next);
             let current = match last.take() {
                 Some(mut last) if !due => {
                     self.refresh(&mut last.facts);
                     last
                 }
-                _ => self.dump(),
+                _ => self.dump(tick),
             };
             if self.stop.is_requested() {
                 return;
@@ -112,7 +116,8 @@ impl<W: Wire> Poller<W> {
             }
             interrupted = self.observer.interrupted();
             states.report(&current.facts);
-            self.publish(&current);
+            history.record(&current.facts);
+            self.publish(&current, &history);
             last = Some(current);
             // A poll that took longer than the interval is followed by the next
             // at once; those that it was too late for are not made up for.
@@ -121,7 +126,7 @@ impl<W: Wire> Poller<W> {
         }
     }
 
-    fn dump(&mut self) -> Last {
+    fn dump(&mut self, tick: Instant) -> Last {
         let (started, taken, cpu) = (Instant::now(), SystemTime::now(), thread_cpu_time());
         let (facts, dumps) = match self.namespace.visit() {
             Ok(()) => self.observer.observe(&self.stop.0),
@@ -140,6 +145,7 @@ impl<W: Wire> Poller<W> {
             taken,
             started,
             interval,
+            next: tick + interval,
         }
     }
 
@@ -161,13 +167,14 @@ impl<W: Wire> Poller<W> {
         }
     }
 
-    fn publish(&self, last: &Last) {
+    fn publish(&self, last: &Last, history: &History) {
         let snapshot = Snapshot {
             taken: last.taken,
             interval: last.interval,
             namespaces: vec![NamespaceFacts {
                 name: self.namespace.name.clone(),
                 dumps: last.dumps,
+                findings: diagnose(&last.facts, history),
                 facts: last.facts.clone(),
             }],
         };
@@ -241,6 +248,11 @@ impl States {
 mod tests {
     use super::*;
 
+    use crate::collectors::observer::Limits;
+    use crate::fake_kernel::Kernel;
+    use crate::kernel::procfs::Procfs;
+    use crate::snapshot;
+
     const SECOND: Duration = Duration::from_secs(1);
 
     fn pace(max_duty: f64) -> Pace {
@@ -272,5 +284,71 @@ mod tests {
             std::thread::spawn(move || sleeper.sleep_until(Instant::now() + 3600 * SECOND));
         stop.request(thread.thread());
         thread.join().unwrap();
+    }
+
+    fn poller(pace: Pace, publisher: Publisher) -> Poller<crate::fake_kernel::FakeWire> {
+        let limits = Limits {
+            peers: 20,
+            destinations: 20,
+            sources: 20,
+            local_ports: 20,
+            tracked_keys: 1000,
+            always: Vec::new(),
+            dump_timeout: SECOND,
+            peak_window: SECOND,
+        };
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc");
+        let host = Kernel::host(Vec::new(), Vec::new());
+        Poller {
+            pace,
+            namespace: Namespace::own("host").unwrap(),
+            observer: Observer::new(limits, Procfs::new(root), host.sock_diag()),
+            own: Arc::new(SelfMetrics::new("0", "0", SystemTime::now())),
+            publisher,
+            stop: Stop::default(),
+        }
+    }
+
+    /// The times of the dumps behind the first publications.
+    fn dumps_behind(pace: Pace, publications: usize) -> Vec<SystemTime> {
+        let (publisher, mut latest) = snapshot::channel();
+        let poller = poller(pace, publisher);
+        let stop = poller.stop.clone();
+        let thread = std::thread::spawn(|| poller.run());
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        let taken = runtime.block_on(async {
+            let mut taken = Vec::new();
+            while taken.len() < publications && latest.changed().await {
+                taken.push(latest.fresh().unwrap().snapshot.taken);
+            }
+            taken
+        });
+        stop.request(thread.thread());
+        thread.join().unwrap();
+        taken
+    }
+
+    fn quick(max_duty: f64) -> Pace {
+        Pace {
+            interval: SECOND / 5,
+            max_duty,
+            age_max: 60 * SECOND,
+        }
+    }
+
+    #[test]
+    fn every_tick_dumps_as_long_as_dumps_are_cheap() {
+        let mut taken = dumps_behind(quick(1.0), 4);
+        taken.dedup();
+        assert_eq!(taken.len(), 4);
+    }
+
+    #[test]
+    fn dear_dumps_are_published_again_with_fresh_files() {
+        let mut taken = dumps_behind(quick(1e-9), 3);
+        taken.dedup();
+        assert_eq!(taken.len(), 1);
     }
 }

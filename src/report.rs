@@ -5,22 +5,31 @@ use std::fmt::Write;
 use crate::collectors::Facts;
 use crate::collectors::ephemeral::Ephemeral;
 use crate::collectors::section::Outcome;
+use crate::diagnosis::{Finding, endpoint};
 use crate::kernel::state::StateCounts;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{NamespaceFacts, Snapshot};
 
 /// Rows of one table; there is more in the JSON.
 const ROWS: usize = 10;
+/// Columns of running text.
+const WIDTH: usize = 100;
 
 pub fn text(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for namespace in &snapshot.namespaces {
         // Writing to a String cannot fail.
-        let _ = write_namespace(&mut text, &namespace.name, &namespace.facts);
+        let _ = write_namespace(&mut text, namespace);
     }
     text
 }
 
-fn write_namespace(out: &mut String, name: &str, facts: &Facts) -> std::fmt::Result {
+fn write_namespace(out: &mut String, namespace: &NamespaceFacts) -> std::fmt::Result {
+    let NamespaceFacts {
+        name,
+        facts,
+        findings,
+        ..
+    } = namespace;
     writeln!(out, "network namespace {name}\n")?;
     for (collector, outcome) in facts.outcomes() {
         match outcome {
@@ -29,12 +38,57 @@ fn write_namespace(out: &mut String, name: &str, facts: &Facts) -> std::fmt::Res
             Outcome::Up => {}
         }
     }
+    for finding in findings {
+        write_finding(out, finding)?;
+    }
+    if findings.is_empty() {
+        writeln!(out, "no findings\n")?;
+    }
     if let Some(ports) = facts.ephemeral.measured() {
         write_ephemeral(out, ports)?;
     }
     write_limits(out, facts)?;
     write_sockets(out, facts)?;
     write_peers(out, facts)
+}
+
+/// The finding, why, and what helps, wrapped for a terminal.
+fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
+    let title = format!(
+        "{} ({}): {}",
+        finding.severity.label(),
+        finding.id,
+        finding.what
+    );
+    write_wrapped(out, "", "    ", &title)?;
+    for reason in &finding.because {
+        write_wrapped(out, "    ", "    ", reason)?;
+    }
+    for advice in &finding.advice {
+        write_wrapped(out, "    - ", "      ", &advice.what)?;
+        if let Some(risk) = &advice.risk {
+            write_wrapped(out, "      Risk: ", "      ", risk)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::fmt::Result {
+    let mut line = first.to_owned();
+    let mut words = 0;
+    for word in text.split_whitespace() {
+        if words > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(out, "{line}")?;
+            line = rest.to_owned();
+            words = 0;
+        }
+        if words > 0 {
+            line.push(' ');
+        }
+        line.push_str(word);
+        words += 1;
+    }
+    writeln!(out, "{line}")
 }
 
 fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
@@ -208,14 +262,6 @@ fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
         }
     }
     Ok(())
-}
-
-fn endpoint(address: &str, port: u16) -> String {
-    if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    }
 }
 
 fn percent(share: f64) -> String {

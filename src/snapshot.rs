@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::collectors::Facts;
 use crate::collectors::observer::DumpTimes;
+use crate::diagnosis::Finding;
 
 /// An old snapshot is served for so many of the intervals in force, should
 /// `max_duty` stretch these beyond what `poll.age_max` was made for.
@@ -34,6 +35,8 @@ pub struct NamespaceFacts {
     /// Seconds.
     #[serde(skip)]
     pub dumps: DumpTimes,
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
     #[serde(flatten)]
     pub facts: Facts,
 }

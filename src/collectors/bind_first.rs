@@ -150,3 +150,6 @@ impl Halves {
         used + self.lost_preferred >= almost
     }
 }
+
+#[cfg(test)]
+mod tests;

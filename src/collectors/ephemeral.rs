@@ -70,13 +70,12 @@ impl Settings {
         ports.minus(&reserved)
     }
 
-    /// When a TIME_WAIT socket's tuple can be had again.
+    /// Whether a TIME_WAIT socket's tuple can be had again before its time.
     pub fn reuse(&self) -> Reuse {
-        let delay_ms = u32::try_from(self.tw_reuse_delay).unwrap_or(u32::MAX);
         match (self.timestamps, self.tw_reuse) {
             (0, _) | (_, 0) => Reuse::Never,
-            (_, 1) => Reuse::Always { delay_ms },
-            _ => Reuse::Loopback { delay_ms },
+            (_, 1) => Reuse::Always,
+            _ => Reuse::Loopback,
         }
     }
 
@@ -87,6 +86,7 @@ impl Settings {
             range: self.range,
             effective,
             reuse: self.reuse(),
+            reuse_delay_ms: u32::try_from(self.tw_reuse_delay).unwrap_or(u32::MAX),
             known_bound,
         }
     }
@@ -103,6 +103,8 @@ pub struct Destination {
     pub port: u16,
     pub used: u32,
     pub reusable: u32,
+    /// What would be reusable with tcp_tw_reuse = 1.
+    pub settled: u32,
     pub bind_first: u32,
     pub closes_per_second: f64,
     pub states: StateCounts,
@@ -140,7 +142,7 @@ pub struct Utilization {
 }
 
 impl Utilization {
-    fn scopes(&self) -> [(&'static str, &'static str, f64); 3] {
+    pub fn scopes(&self) -> [(&'static str, &'static str, f64); 3] {
         [
             ("tcp", "destination", self.tcp_destination),
             ("tcp", "source", self.tcp_source),
@@ -160,6 +162,8 @@ pub struct Ephemeral {
     pub bind_first_ambiguous: u32,
     pub available_destination: u32,
     pub available_source: u32,
+    /// Ports from 1024 on outside the range that no TCP listener has.
+    pub unused_outside: u32,
     pub destinations: Vec<Destination>,
     pub destinations_folded: u32,
     pub tcp_sources: Vec<Source>,
@@ -224,7 +228,7 @@ static DESTINATION_BIND_FIRST: Metric = Metric::gauge(
 static DESTINATION_CLOSES: Metric = Metric::gauge(
     "sockdiag_ephemeral_destination_closes_per_second",
     &["protocol", "source", "destination", "port"],
-    "Connections per second that this side closed first, over the ten seconds before the last poll, from the ages of TIME_WAIT (sock_diag).",
+    "Connections per second that this side closed first, over ten seconds, as of the last poll, from the ages of TIME_WAIT (sock_diag).",
 );
 static DESTINATIONS_FOLDED: Metric = Metric::gauge(
     "sockdiag_ephemeral_destinations_folded",
@@ -335,6 +339,7 @@ impl Ephemeral {
         let (udp_sources, udp_sources_folded) =
             udp.map_or((None, 0), |pool| (Some(pool.sources), pool.folded));
         Self {
+            unused_outside: unused_outside(settings.range, tally.listening()),
             reserved: settings.range.size() - available_source,
             settings,
             held,
@@ -421,6 +426,18 @@ impl Destination {
         sink.sample(&DESTINATION_BIND_FIRST, &labels, self.bind_first.into());
         sink.sample(&DESTINATION_CLOSES, &labels, self.closes_per_second);
     }
+}
+
+/// Ports that a wider range could have; those below 1024 are for services.
+fn unused_outside(range: PortRange, listening: &PortSet) -> u32 {
+    let mut ports = PortSet::default();
+    ports.insert_range(PortRange {
+        first: 1024,
+        last: u16::MAX,
+    });
+    let mut inside = PortSet::default();
+    inside.insert_range(range);
+    ports.minus(&inside).minus(listening).len()
 }
 
 /// 0 without use, 1 without capacity.
@@ -510,6 +527,7 @@ fn describe(
         port,
         used: counters.in_range,
         reusable: counters.reusable,
+        settled: counters.settled,
         bind_first: counters.lost,
         closes_per_second: f64::from(counters.recent) / (f64::from(RECENT_MS) / 1000.0),
         states: counters.states,
@@ -550,3 +568,6 @@ fn pool(sources: &Sources, k: usize, ranking: &mut Ranking<IpAddr>) -> Pool {
         worst,
     }
 }
+
+#[cfg(test)]
+mod tests;

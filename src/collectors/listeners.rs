@@ -86,3 +86,6 @@ fn fill((waiting, limit): (u32, u32)) -> u64 {
     let millionths = u64::from(waiting) * 1_000_000 / u64::from(limit.max(1));
     millionths << 24 | u64::from(waiting.min(0x00ff_ffff))
 }
+
+#[cfg(test)]
+mod tests;

@@ -155,3 +155,6 @@ fn fill<A: Address>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

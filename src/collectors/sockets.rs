@@ -223,3 +223,6 @@ fn pick(ranking: &mut Ranking<u16>, k: usize, sizes: Vec<(u16, u64)>, always: &[
 fn label(port: Option<u16>) -> String {
     port.map_or_else(|| "other".to_owned(), |port| port.to_string())
 }
+
+#[cfg(test)]
+mod tests;

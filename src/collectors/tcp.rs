@@ -178,3 +178,6 @@ fn events(counters: &Counters) -> Vec<(&'static str, u64)> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -344,3 +344,6 @@ impl<'b> Iterator for Frames<'b> {
         Some(Ok(frame))
     }
 }
+
+#[cfg(test)]
+mod tests;

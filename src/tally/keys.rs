@@ -77,6 +77,8 @@ impl Seen {
     pub const LOST: u16 = 1 << 6;
     /// In TIME_WAIT, and the kernel would give its tuple away now.
     pub const REUSABLE: u16 = 1 << 7;
+    /// In TIME_WAIT, and older than what the kernel waits before reuse.
+    pub const SETTLED: u16 = 1 << 9;
     /// In TIME_WAIT, and was closed within the last ten seconds.
     pub const RECENT: u16 = 1 << 8;
 
@@ -108,6 +110,8 @@ pub struct Counters {
     pub lost: u32,
     /// Of those, the ones that connect() would take over now.
     pub reusable: u32,
+    /// Of those, the ones that it would take over if it were allowed to.
+    pub settled: u32,
     /// Sockets closed by this side within the last ten seconds.
     pub recent: u32,
 }
@@ -120,6 +124,7 @@ impl Counters {
         self.preferred += seen.has(Seen::PREFERRED);
         self.lost += seen.has(Seen::LOST);
         self.reusable += seen.has(Seen::REUSABLE);
+        self.settled += seen.has(Seen::SETTLED);
         self.recent += seen.has(Seen::RECENT);
     }
 
@@ -129,6 +134,7 @@ impl Counters {
         self.preferred += other.preferred;
         self.lost += other.lost;
         self.reusable += other.reusable;
+        self.settled += other.settled;
         self.recent += other.recent;
     }
 }
@@ -240,16 +246,17 @@ impl<A: Address> Table<A> {
         }
     }
 
-    /// One socket of this key, in the range, turns out to sit on a port that
+    /// One socket of this key, in the range and with these marks, turns out to sit on a port that
     /// plain connect() has lost.
-    pub fn lose_port(&mut self, at: u32, reusable: bool) {
+    pub fn lose_port(&mut self, at: u32, marks: u16) {
         let entry = &mut self.entries[at as usize];
         if entry.counters == ONE_SOCKET {
-            entry.first.0 = entry.first.0 & !Seen::REUSABLE | Seen::LOST;
+            entry.first.0 = entry.first.0 & !(Seen::REUSABLE | Seen::SETTLED) | Seen::LOST;
         } else {
             let counters = &mut self.counters[entry.counters as usize];
             counters.lost += 1;
-            counters.reusable -= u32::from(reusable);
+            counters.reusable -= u32::from(marks & Seen::REUSABLE != 0);
+            counters.settled -= u32::from(marks & Seen::SETTLED != 0);
         }
     }
 
@@ -374,7 +381,7 @@ mod tests {
                     Seen::new(State::TimeWait, Seen::IN_RANGE | Seen::REUSABLE),
                 );
             }
-            table.lose_port(at, true);
+            table.lose_port(at, Seen::IN_RANGE | Seen::REUSABLE);
             let counters = table.get(at).1;
             assert_eq!((counters.lost, counters.reusable), (1, sockets - 1));
         }

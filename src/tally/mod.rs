@@ -29,16 +29,15 @@ const LOOPBACK_INTERFACE: u32 = 1;
 /// alone has at most 32,768 of them.
 const SUSPECTS: usize = 1 << 20;
 
-/// When connect() takes the tuple of a TIME_WAIT socket over
-/// (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
+/// Whether connect() takes the tuple of a TIME_WAIT socket over, once that is
+/// old enough (`tcp_twsk_unique`, net/ipv4/tcp_ipv4.c).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reuse {
     #[default]
     Never,
-    /// Once older than so many milliseconds.
-    Always { delay_ms: u32 },
-    /// The same, and an end is on loopback.
-    Loopback { delay_ms: u32 },
+    Always,
+    /// When an end is on loopback.
+    Loopback,
 }
 
 /// What the settings say of the ports of a namespace.
@@ -48,6 +47,8 @@ pub struct Ground {
     /// The range without the reserved ports.
     pub effective: PortSet,
     pub reuse: Reuse,
+    /// How old TIME_WAIT must be for that, in milliseconds.
+    pub reuse_delay_ms: u32,
     /// Ports of which earlier polls know that bind() made them, for certain.
     pub known_bound: PortSet,
 }
@@ -59,8 +60,21 @@ pub struct Suspect {
     at: u32,
     pub port: u16,
     v6: bool,
-    reusable: bool,
+    marks: u16,
 }
+
+/// A socket that is bound, and nothing more.
+#[derive(Clone, Copy)]
+struct Bound {
+    family: Family,
+    addresses: Addresses,
+    v6_only: bool,
+    port: u16,
+}
+
+/// Bound-only sockets that can be remembered from one dump to the next: 48 bytes
+/// each.
+const REMEMBERED_BOUND: usize = 65_536;
 
 /// Everything that one dump of TCP sockets is boiled down to.
 pub struct Tally {
@@ -69,12 +83,16 @@ pub struct Tally {
     first: u16,
     effective: PortSet,
     reuse: Reuse,
+    reuse_delay_ms: u32,
     /// Ports that plain connect() will not touch, as far as known while counting.
     lost: PortSet,
     /// Ports in the range with a listener or a bound-only socket.
     held: PortSet,
+    listening: PortSet,
     /// Ports with two sockets of one local address: connect() made them.
     shared: PortSet,
+    bound: Vec<Bound>,
+    bound_left_out: bool,
     suspects: Vec<Suspect>,
     suspects_left_out: u64,
     sockets: [StateCounts; 2],
@@ -95,9 +113,13 @@ impl Tally {
             first: 0,
             effective: PortSet::default(),
             reuse: Reuse::Never,
+            reuse_delay_ms: 0,
             lost: PortSet::default(),
             held: PortSet::default(),
+            listening: PortSet::default(),
             shared: PortSet::default(),
+            bound: Vec::new(),
+            bound_left_out: false,
             suspects: Vec::new(),
             suspects_left_out: 0,
             sockets: Default::default(),
@@ -113,11 +135,21 @@ impl Tally {
 
     /// Forgets the sockets of the last dump and takes the listeners of this one.
     /// `watched` are ports to count by state whether anybody listens or not.
-    pub fn begin(&mut self, ground: &Ground, listeners: &Listeners, watched: &[u16]) {
+    /// Unless the dump has the bound-only sockets (`with_bound`), the last known
+    /// ones are counted again.
+    pub fn begin(
+        &mut self,
+        ground: &Ground,
+        listeners: &Listeners,
+        watched: &[u16],
+        with_bound: bool,
+    ) {
         self.first = ground.range.first;
         self.effective.clone_from(&ground.effective);
         self.reuse = ground.reuse;
-        self.held = listeners.ports().clone().and(&ground.effective);
+        self.reuse_delay_ms = ground.reuse_delay_ms;
+        self.listening.clone_from(listeners.ports());
+        self.held = self.listening.clone().and(&ground.effective);
         self.lost = self.held.clone();
         self.lost.union_with(&ground.known_bound);
         self.shared.clear();
@@ -144,6 +176,19 @@ impl Tally {
                     .hold_bound(listener.address, listener.v6_only, listener.port);
             }
         }
+        if with_bound {
+            self.bound.clear();
+            self.bound_left_out = false;
+        }
+        for at in 0..self.bound.len() {
+            let bound = self.bound[at];
+            self.count_bound(&bound, listeners);
+        }
+    }
+
+    /// Whether the bound-only sockets of the last dump are all remembered.
+    pub fn remembers_bound(&self) -> bool {
+        !self.bound_left_out
     }
 
     fn watch(&mut self, port: u16) {
@@ -159,17 +204,14 @@ impl Tally {
     #[inline]
     pub fn add(&mut self, record: &SocketRecord<'_>, listeners: &Listeners) {
         let (state, port, addresses) = (record.state(), record.local_port(), record.addresses());
+        if state == State::Close {
+            return self.add_bound(record, addresses, listeners);
+        }
         let inbound = state == State::SynRecv || listeners.covers(&addresses, port);
         self.sockets[record.family() as usize].add(state);
         self.directions[usize::from(inbound)].add(state);
         self.port_states[usize::from(self.port_places[usize::from(port)])].add(state);
         let in_range = self.effective.contains(port);
-        if state == State::Close {
-            if in_range {
-                self.hold(record, &addresses);
-            }
-            return;
-        }
         let mut marks = 0;
         if let Some(remaining) = record
             .time_wait_remaining_ms()
@@ -177,8 +219,10 @@ impl Tally {
         {
             let age = TIME_WAIT_MS.saturating_sub(remaining);
             marks |= if age <= RECENT_MS { Seen::RECENT } else { 0 };
-            let reusable = in_range && self.is_reusable(age, record.interface(), &addresses);
-            marks |= if reusable { Seen::REUSABLE } else { 0 };
+            if in_range && age > self.reuse_delay_ms {
+                let reusable = self.is_reusable(record.interface(), &addresses);
+                marks |= Seen::SETTLED | if reusable { Seen::REUSABLE } else { 0 };
+            }
         }
         let socket = Connected {
             port,
@@ -194,14 +238,41 @@ impl Tally {
         }
     }
 
-    /// A socket that is bound, and nothing more. The kernel dumps these before
-    /// the connections.
-    fn hold(&mut self, record: &SocketRecord<'_>, addresses: &Addresses) {
-        let port = record.local_port();
-        self.held.insert(port);
-        self.lost.insert(port);
-        self.sources
-            .hold_bound(local_address(addresses), record.is_v6_only(), port);
+    /// The kernel dumps these before the connections, so that the ports they hold
+    /// are known when those pass by.
+    #[cold]
+    fn add_bound(
+        &mut self,
+        record: &SocketRecord<'_>,
+        addresses: Addresses,
+        listeners: &Listeners,
+    ) {
+        let bound = Bound {
+            family: record.family(),
+            addresses,
+            v6_only: record.is_v6_only(),
+            port: record.local_port(),
+        };
+        self.count_bound(&bound, listeners);
+        if self.bound.len() < REMEMBERED_BOUND {
+            self.bound.push(bound);
+        } else {
+            self.bound_left_out = true;
+        }
+    }
+
+    fn count_bound(&mut self, bound: &Bound, listeners: &Listeners) {
+        let port = bound.port;
+        let inbound = listeners.covers(&bound.addresses, port);
+        self.sockets[bound.family as usize].add(State::Close);
+        self.directions[usize::from(inbound)].add(State::Close);
+        self.port_states[usize::from(self.port_places[usize::from(port)])].add(State::Close);
+        if self.effective.contains(port) {
+            self.held.insert(port);
+            self.lost.insert(port);
+            let address = local_address(&bound.addresses);
+            self.sources.hold_bound(address, bound.v6_only, port);
+        }
     }
 
     #[inline]
@@ -227,18 +298,18 @@ impl Tally {
             if !socket.inbound {
                 marks |= Seen::IN_RANGE;
                 if self.lost.contains(socket.port) {
-                    marks = marks & !Seen::REUSABLE | Seen::LOST;
+                    marks = marks & !(Seen::REUSABLE | Seen::SETTLED) | Seen::LOST;
                 } else {
                     let preferred = (socket.port ^ self.first) & 1 == 0;
                     marks |= if preferred { Seen::PREFERRED } else { 0 };
                     if !first_there && place != NO_SOURCE {
                         self.shared.insert(socket.port);
                     } else if !preferred && let Some((at, _)) = entry {
-                        self.suspect(at, socket.port, A::V6, marks & Seen::REUSABLE != 0);
+                        self.suspect(at, socket.port, A::V6, marks);
                     }
                 }
             } else {
-                marks &= !Seen::REUSABLE;
+                marks &= !(Seen::REUSABLE | Seen::SETTLED);
             }
         }
         if let Some((at, _)) = entry {
@@ -246,13 +317,13 @@ impl Tally {
         }
     }
 
-    fn suspect(&mut self, at: u32, port: u16, v6: bool, reusable: bool) {
+    fn suspect(&mut self, at: u32, port: u16, v6: bool, marks: u16) {
         if self.suspects.len() < SUSPECTS {
             self.suspects.push(Suspect {
                 at,
                 port,
                 v6,
-                reusable,
+                marks,
             });
         } else {
             self.suspects_left_out += 1;
@@ -260,13 +331,11 @@ impl Tally {
     }
 
     #[inline]
-    fn is_reusable(&self, age_ms: u32, interface: u32, addresses: &Addresses) -> bool {
+    fn is_reusable(&self, interface: u32, addresses: &Addresses) -> bool {
         match self.reuse {
             Reuse::Never => false,
-            Reuse::Always { delay_ms } => age_ms > delay_ms,
-            Reuse::Loopback { delay_ms } => {
-                age_ms > delay_ms && (interface == LOOPBACK_INTERFACE || on_loopback(addresses))
-            }
+            Reuse::Always => true,
+            Reuse::Loopback => interface == LOOPBACK_INTERFACE || on_loopback(addresses),
         }
     }
 
@@ -291,6 +360,11 @@ impl Tally {
     /// Ports in the range that a listener or a bound-only socket has.
     pub fn held(&self) -> &PortSet {
         &self.held
+    }
+
+    /// Ports with a listener, inside the range or not.
+    pub fn listening(&self) -> &PortSet {
+        &self.listening
     }
 
     pub fn shared(&self) -> &PortSet {
@@ -332,9 +406,9 @@ impl Tally {
     /// The port of a suspect is lost to plain connect().
     pub fn convict(&mut self, suspect: &Suspect) {
         if suspect.v6 {
-            self.v6.lose_port(suspect.at, suspect.reusable);
+            self.v6.lose_port(suspect.at, suspect.marks);
         } else {
-            self.v4.lose_port(suspect.at, suspect.reusable);
+            self.v4.lose_port(suspect.at, suspect.marks);
         }
     }
 
@@ -408,3 +482,6 @@ fn on_loopback(addresses: &Addresses) -> bool {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

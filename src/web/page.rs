@@ -111,18 +111,37 @@ struct Finding {
     lines: Vec<String>,
 }
 
-/// Figures that are missing, and why.
+/// Figures that are missing and why, then what is wrong, the worst first.
 fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    let failures = |namespace: &NamespaceFacts| {
-        let lines: Vec<_> = namespace
-            .facts
-            .failures()
-            .map(|(collector, failure)| format!("{collector}: {}", failure.message))
-            .collect();
-        let title = format!("Failed collectors in network namespace {}", namespace.name);
-        (!lines.is_empty()).then_some(Finding { title, lines })
-    };
-    snapshot.namespaces.iter().filter_map(failures).collect()
+    snapshot
+        .namespaces
+        .iter()
+        .flat_map(|namespace| {
+            let diagnosed = namespace.findings.iter().map(diagnosed);
+            failures(namespace).into_iter().chain(diagnosed)
+        })
+        .collect()
+}
+
+fn failures(namespace: &NamespaceFacts) -> Option<Finding> {
+    let lines: Vec<_> = namespace
+        .facts
+        .failures()
+        .map(|(collector, failure)| format!("{collector}: {}", failure.message))
+        .collect();
+    let title = format!("Failed collectors in network namespace {}", namespace.name);
+    (!lines.is_empty()).then_some(Finding { title, lines })
+}
+
+fn diagnosed(finding: &crate::diagnosis::Finding) -> Finding {
+    let advice = finding.advice.iter().map(|advice| match &advice.risk {
+        Some(risk) => format!("To do: {} Risk: {risk}", advice.what),
+        None => format!("To do: {}", advice.what),
+    });
+    Finding {
+        title: format!("{}: {}", finding.severity.label(), finding.what),
+        lines: finding.because.iter().cloned().chain(advice).collect(),
+    }
 }
 
 fn utilization(html: &mut Html, namespace: &NamespaceFacts) {

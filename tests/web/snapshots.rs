@@ -17,6 +17,7 @@ const AGE_MAX: Duration = Duration::from_secs(60);
 
 fn destination(address: &str, used: u32, reusable: u32) -> Destination {
     Destination {
+        settled: 0,
         source: "192.0.2.1".parse().unwrap(),
         device: None,
         destination: address.parse().unwrap(),
@@ -43,6 +44,7 @@ fn ephemeral() -> Ephemeral {
     let mut device = destination("2001:db8::1", 100, 0);
     device.device = Some("<script>".to_owned());
     Ephemeral {
+        unused_outside: 0,
         settings,
         reserved: 0,
         held: 0,
@@ -108,6 +110,7 @@ pub fn snapshot() -> Snapshot {
         taken: SystemTime::now(),
         interval: Duration::from_secs(5),
         namespaces: vec![NamespaceFacts {
+            findings: sockdiag_exporter::diagnosis::diagnose(&facts(), &Default::default()),
             name: "host".to_owned(),
             dumps: DumpTimes::default(),
             facts: facts(),

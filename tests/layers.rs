@@ -1,0 +1,205 @@
+//! The rooms keep their doors: who may import whom, read from the sources
+//! (src/lib.rs draws the map).
+
+use std::path::{Path, PathBuf};
+
+/// A file or directory of `src`, and the modules of ours that it may name
+/// beside itself.
+const ROOMS: [(&str, &[&str]); 19] = [
+    ("kernel", &[]),
+    ("top.rs", &[]),
+    ("ports.rs", &["kernel::procfs"]),
+    ("tally", &["kernel", "ports"]),
+    ("collectors", &["kernel", "tally", "top", "ports"]),
+    ("diagnosis", &["collectors", "kernel::state", "tally"]),
+    ("snapshot.rs", &["collectors", "diagnosis"]),
+    ("systemd.rs", &["snapshot"]),
+    ("exposition.rs", &["snapshot", "collectors"]),
+    (
+        "report.rs",
+        &[
+            "snapshot",
+            "collectors",
+            "diagnosis",
+            "kernel::state",
+            "tally::udp",
+        ],
+    ),
+    ("self_metrics.rs", &["kernel::procfs", "snapshot"]),
+    (
+        "poller.rs",
+        &[
+            "kernel",
+            "collectors",
+            "diagnosis",
+            "exposition",
+            "snapshot",
+            "self_metrics",
+        ],
+    ),
+    (
+        "web",
+        &[
+            "snapshot",
+            "exposition",
+            "collectors",
+            "diagnosis",
+            "self_metrics",
+        ],
+    ),
+    ("config", &[]),
+    ("config.rs", &[]),
+    ("cli.rs", &["config"]),
+    ("daemon.rs", ANYBODY),
+    // The snapshot command prints.
+    (
+        "main.rs",
+        &["cli", "config", "daemon", "exposition", "report"],
+    ),
+    ("lib.rs", ANYBODY),
+];
+const ANYBODY: &[&str] = &["*"];
+
+/// Crates with an owner: whoever else names them reaches past a room's door.
+const OWNERS: [(&str, &[&str]); 16] = [
+    ("netlink_packet_core", &["kernel"]),
+    ("netlink_packet_sock_diag", &["kernel"]),
+    ("netlink_sys", &["kernel"]),
+    ("libc", &["kernel"]),
+    // Page size, limits and clocks are no business with the kernel's sockets.
+    (
+        "rustix",
+        &[
+            "kernel",
+            "collectors/tcp.rs",
+            "self_metrics.rs",
+            "poller.rs",
+        ],
+    ),
+    ("prometheus", &["exposition.rs", "self_metrics.rs"]),
+    ("flate2", &["exposition.rs"]),
+    ("axum", &["web", "daemon.rs"]),
+    ("hyper", &["web"]),
+    ("hyper_util", &["web"]),
+    ("tower", &["web"]),
+    (
+        "tokio",
+        &["web", "daemon.rs", "main.rs", "snapshot.rs", "systemd.rs"],
+    ),
+    ("anyhow", &["web", "daemon.rs", "main.rs"]),
+    ("config", &["config", "config.rs"]),
+    ("toml_edit", &["config", "config.rs"]),
+    ("clap", &["cli.rs", "main.rs"]),
+];
+
+fn sources() -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|is| is == "rs") && !path.ends_with("tests.rs") {
+                let name = path
+                    .strip_prefix(&root)
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .to_owned();
+                found.push((name, code(&std::fs::read_to_string(&path).unwrap())));
+            }
+        }
+    }
+    found
+}
+
+/// Without comments, and without the tests at the end: these may ask anybody.
+fn code(text: &str) -> String {
+    let before_tests = text.split("#[cfg(test)]").next().unwrap();
+    before_tests
+        .lines()
+        .map(|line| line.split("//").next().unwrap())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Whether `file` is the room or lies in it.
+fn is_in(file: &str, room: &str) -> bool {
+    file == room || file.starts_with(&format!("{room}/"))
+}
+
+/// What follows each `crate::` or `sockdiag_exporter::`, brackets opened.
+fn imports(text: &str) -> Vec<String> {
+    let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+    let mut found = Vec::new();
+    for prefix in ["crate::", "sockdiag_exporter::"] {
+        for (at, _) in text.match_indices(prefix) {
+            let rest = &text[at + prefix.len()..];
+            let names = match rest.strip_prefix('{') {
+                Some(group) => group.split("};").next().unwrap_or_default(),
+                None => rest.split(|c| !is_path(c)).next().unwrap_or_default(),
+            };
+            found.extend(names.split(',').map(|name| name.trim().to_owned()));
+        }
+    }
+    found.retain(|name| !name.is_empty());
+    found
+}
+
+#[test]
+fn rooms_import_what_they_may_and_nothing_else() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        let (room, may) = ROOMS
+            .iter()
+            .find(|(room, _)| is_in(&file, room))
+            .unwrap_or_else(|| panic!("{file} is in no room: add it to the map"));
+        let own = room.trim_end_matches(".rs");
+        for import in imports(&text) {
+            let through = |door: &&str| {
+                **door == *"*" || import == **door || import.starts_with(&format!("{door}::"))
+            };
+            if !through(&own) && !may.iter().any(through) {
+                wrong.push(format!("{file} names {import}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn crates_are_named_by_their_owners_alone() {
+    let mut wrong = Vec::new();
+    for (file, text) in sources() {
+        for (name, owners) in OWNERS {
+            let is_named = text.match_indices(name).any(|(at, _)| {
+                let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+                !text[..at].ends_with(is_word) && text[at + name.len()..].starts_with("::")
+            });
+            if is_named && !owners.iter().any(|owner| is_in(&file, owner)) {
+                wrong.push(format!("{file} names {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn unsafe_code_lives_with_the_namespaces() {
+    for (file, text) in sources() {
+        let is_unsafe = text.split_whitespace().any(|word| word == "unsafe");
+        assert!(!is_unsafe || file == "kernel/netns.rs", "{file}");
+    }
+}
+
+#[test]
+fn a_forbidden_import_would_be_seen() {
+    let text =
+        "use crate::web::routes;\nuse crate::{top, kernel::state};\nlet a = crate::ports::X;";
+    assert_eq!(
+        imports(text),
+        ["web::routes", "top", "kernel::state", "ports::X"]
+    );
+}
