@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Checks everything under deploy/ but the image's build (docker/build-and-run.sh takes minutes; give --image for it).
+# A check whose tool is missing is skipped with a line that says so; with CI=true tools are installed where Debian or
+# PyPI has them, and a missing one is a failure. Exit code: 0 fine, 1 not.
+set -uo pipefail
+cd "$(dirname "$0")"
+ci=${CI:-}
+failed=0
+passed=0
+skipped=0
+
+check() {
+    local name=$1 code=0
+    shift
+    echo "== $name"
+    "$@" || code=$?
+    if [ "$code" = 0 ]; then
+        passed=$((passed + 1))
+    elif [ "$code" = 2 ] && [ "$ci" != true ]; then
+        echo "SKIPPED: $name: a tool is missing, see above"
+        skipped=$((skipped + 1))
+    else
+        echo "FAILED: $name" >&2
+        failed=$((failed + 1))
+    fi
+}
+
+# Debian's package of each tool, installed once.
+tools() {
+    local missing=() pair
+    for pair in promtool=prometheus prometheus-alertmanager=prometheus-alertmanager systemd-analyze=systemd \
+        docker-compose=docker-compose curl=curl ip=iproute2 unshare=util-linux; do
+        command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    done
+    [ ${#missing[@]} = 0 ] && return
+    apt-get -o DPkg::Lock::Timeout=300 update -q >/dev/null &&
+        apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# Python with what kubernetes/requirements.txt names: this one, or in CI one of its own.
+kubernetes() {
+    local python=python3
+    if [ "$ci" = true ] && ! python3 -c 'import yaml, jsonschema, kubernetes_validate' 2>/dev/null; then
+        python=../target/deploy-venv/bin/python
+        [ -x "$python" ] || python3 -m venv ../target/deploy-venv || return 1
+        "$python" -m pip install -q -r kubernetes/requirements.txt || return 1
+    fi
+    kubernetes/rules.py --check && "$python" kubernetes/check.py
+}
+
+[ "$ci" != true ] || check "tools" tools
+check "Grafana dashboards" grafana/check.sh
+check "systemd units" systemd/check.sh
+check "Kubernetes manifests" kubernetes
+check "compose file" compose/check.sh
+check "shell scripts" bash -c 'for script in *.sh */*.sh; do bash -n "$script" || exit 1; done'
+if [ -x "${SOCKDIAG_EXPORTER:-../target/release/sockdiag-exporter}" ] || [ "$ci" = true ]; then
+    check "an alert fires, every query of the dashboards has data" ./try-alert.sh --queries
+else
+    echo "SKIPPED: an alert fires: the exporter is not built (cargo build --release)"
+    skipped=$((skipped + 1))
+fi
+[ "${1:-}" != --image ] || check "image" docker/build-and-run.sh
+
+echo "deploy: $passed passed, $failed failed, $skipped skipped"
+[ "$failed" = 0 ]
