@@ -50,6 +50,7 @@ kubernetes() {
 
 [ "$ci" != true ] || check "tools" tools
 check "Grafana dashboards" grafana/check.sh
+check "Prometheus rules and Alertmanager example" prometheus/check.sh
 check "systemd units" systemd/check.sh
 check "Kubernetes manifests" kubernetes
 check "compose file" compose/check.sh
