@@ -1,0 +1,231 @@
+//! Where the user-space part of a poll goes, piece by piece: `cargo bench`.
+//! The kernel is a buffer of datagrams here; `bench/compare.py` has the real one.
+
+use std::collections::VecDeque;
+use std::hint::black_box;
+use std::io;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime};
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use sockdiag_exporter::collectors::Facts;
+use sockdiag_exporter::collectors::observer::{DumpTimes, Limits, Observer};
+use sockdiag_exporter::exposition;
+use sockdiag_exporter::kernel::netlink::{Patience, Wire};
+use sockdiag_exporter::kernel::procfs::Procfs;
+use sockdiag_exporter::kernel::sock_diag::{Dump, SockDiag};
+use sockdiag_exporter::snapshot::{NamespaceFacts, Snapshot};
+use sockdiag_exporter::tally::listeners::Listeners;
+use sockdiag_exporter::tally::{Ground, Reuse, Tally};
+use sockdiag_exporter::top::Ranking;
+
+const SOCKETS: u32 = 500_000;
+/// What the kernel sends of a socket: header, `inet_diag_msg`, four attributes.
+const RECORD_BYTES: usize = 124;
+const RECORDS_A_DATAGRAM: usize = 32 * 1024 / RECORD_BYTES;
+
+/// Plays the same datagrams for every dump of TCP sockets, and nothing for others.
+struct Replay {
+    datagrams: &'static [Vec<u8>],
+    pending: VecDeque<usize>,
+    sequence: [u8; 4],
+}
+
+impl Wire for Replay {
+    fn send(&mut self, request: &[u8]) -> io::Result<()> {
+        self.sequence.copy_from_slice(&request[8..12]);
+        // TCPDIAG_GETSOCK for anything but listeners alone.
+        let sockets = request[4] == 18 && request[68..72] != (1_u32 << 10).to_ne_bytes();
+        self.pending = (0..if sockets { self.datagrams.len() } else { 0 }).collect();
+        Ok(())
+    }
+
+    fn receive(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self.pending.pop_front() {
+            Some(at) => buffer.extend_from_slice(&self.datagrams[at]),
+            None => buffer.extend(message(3, &[0; 4])),
+        }
+        // Every message carries the number of the request.
+        let mut at = 0;
+        while at < buffer.len() {
+            buffer[at + 8..at + 12].copy_from_slice(&self.sequence);
+            at += u32::from_ne_bytes(buffer[at..at + 4].try_into().expect("four bytes")) as usize;
+        }
+        Ok(buffer.len())
+    }
+}
+
+fn message(kind: u16, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(16 + payload.len());
+    bytes.extend((16 + payload.len() as u32).to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend([0; 10]);
+    bytes.extend(payload);
+    bytes
+}
+
+/// ESTABLISHED sockets of one host toward so many peers.
+fn datagrams(peers: u32) -> &'static [Vec<u8>] {
+    let record = |at: u32| {
+        let mut payload = vec![0; RECORD_BYTES - 16];
+        payload[..2].copy_from_slice(&[2, 1]);
+        let port = 32_768 + (at / peers * 2 % 28_232) as u16;
+        payload[4..6].copy_from_slice(&port.to_be_bytes());
+        payload[6..8].copy_from_slice(&443_u16.to_be_bytes());
+        payload[8..12].copy_from_slice(&[10, 0, 0, 1]);
+        // Peers in the order of a hash, as the kernel's table has them.
+        let peer = (at.wrapping_mul(2_654_435_761) >> 4) % peers;
+        payload[24..28].copy_from_slice(&(0x0b00_0000 + peer).to_be_bytes());
+        message(18, &payload)
+    };
+    let all: Vec<u32> = (0..SOCKETS).collect();
+    let datagrams: Vec<Vec<u8>> = all
+        .chunks(RECORDS_A_DATAGRAM)
+        .map(|some| some.iter().flat_map(|&at| record(at)).collect())
+        .collect();
+    Vec::leak(datagrams)
+}
+
+fn sock_diag(datagrams: &'static [Vec<u8>]) -> SockDiag<Replay> {
+    SockDiag::with(move || {
+        Ok(Replay {
+            datagrams,
+            pending: VecDeque::new(),
+            sequence: [0; 4],
+        })
+    })
+}
+
+fn limits(each: usize) -> Limits {
+    Limits {
+        peers: each,
+        destinations: each,
+        sources: each,
+        local_ports: each,
+        tracked_keys: 400_000,
+        always: Vec::new(),
+        dump_timeout: Duration::from_secs(60),
+        peak_window: Duration::from_secs(60),
+    }
+}
+
+fn ground() -> Ground {
+    let range = sockdiag_exporter::kernel::procfs::PortRange {
+        first: 32_768,
+        last: 60_999,
+    };
+    let mut effective = sockdiag_exporter::ports::PortSet::default();
+    effective.insert_range(range);
+    Ground {
+        range,
+        effective,
+        reuse: Reuse::Never,
+        reuse_delay_ms: 1000,
+        known_bound: Default::default(),
+    }
+}
+
+/// Receive, frames, record, tally.
+fn hot_line(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("hot line, 500,000 sockets");
+    group
+        .throughput(Throughput::Elements(SOCKETS.into()))
+        .sample_size(10);
+    let stop = AtomicBool::new(false);
+    for (name, peers) in [("2,000 peers", 2000), ("500,000 peers", SOCKETS)] {
+        let datagrams = datagrams(peers);
+        let (mut client, mut tally) = (sock_diag(datagrams), Tally::new(400_000));
+        let (ground, listeners) = (ground(), Listeners::default());
+        let patience = Patience {
+            timeout: Duration::from_secs(60),
+            stop: &stop,
+        };
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                client
+                    .dump(
+                        Dump::TcpSockets { bound: true },
+                        patience,
+                        &mut tally,
+                        |tally| tally.begin(&ground, &listeners, &[], true),
+                        |tally, record| tally.add(record, &listeners),
+                    )
+                    .expect("a whole dump");
+            });
+        });
+    }
+    group.finish();
+}
+
+/// A whole poll: the above and what is derived from it.
+fn poll(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("poll without the kernel, 500,000 sockets");
+    group
+        .throughput(Throughput::Elements(SOCKETS.into()))
+        .sample_size(10);
+    for (name, peers) in [("2,000 peers", 2000), ("500,000 peers", SOCKETS)] {
+        let client = sock_diag(datagrams(peers));
+        let mut observer = Observer::new(limits(20), Procfs::new("/proc"), client);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| observer.observe(&AtomicBool::new(false)))
+        });
+    }
+    group.finish();
+}
+
+fn snapshot(facts: Facts) -> Snapshot {
+    let dumps = DumpTimes::default();
+    let namespace = NamespaceFacts {
+        name: "host".into(),
+        dumps,
+        findings: Vec::new(),
+        facts,
+    };
+    Snapshot {
+        taken: SystemTime::now(),
+        interval: Duration::from_secs(5),
+        namespaces: vec![namespace],
+    }
+}
+
+/// The page, plain and compressed.
+fn render(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("render");
+    group.sample_size(10);
+    for each in [20, 50, 1300] {
+        let mut observer = Observer::new(
+            limits(each),
+            Procfs::new("/proc"),
+            sock_diag(datagrams(2000)),
+        );
+        let snapshot = snapshot(observer.observe(&AtomicBool::new(false)).0);
+        let page = exposition::render(&snapshot, Vec::new());
+        let series = page
+            .text
+            .split(|&byte| byte == b'\n')
+            .filter(|line| line.first().is_some_and(|&byte| byte != b'#'))
+            .count();
+        group.bench_function(format!("{series} series"), |bencher| {
+            bencher.iter(|| exposition::render(black_box(&snapshot), Vec::new()));
+        });
+    }
+    group.finish();
+}
+
+fn largest(criterion: &mut Criterion) {
+    let sizes =
+        |count: u64| (0..count).map(|key| (key, key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40));
+    criterion
+        .benchmark_group("20 largest")
+        .sample_size(10)
+        .bench_function("of 1,000,000", |bencher| {
+            bencher.iter_batched(
+                Ranking::default,
+                |mut ranking| ranking.select(20, sizes(1_000_000)),
+                BatchSize::SmallInput,
+            );
+        });
+}
+
+criterion_group!(benches, hot_line, poll, render, largest);
+criterion_main!(benches);
