@@ -81,6 +81,8 @@ case!(e4_binds_join_ports_of_connections, [], || {
             let _listener = Listener::at(address("0.0.0.0:443")).unwrap();
             let mut oracle = Oracle::lasting();
             let _plain = plain().open_many(plain_ones).unwrap();
+            // Only the second poll is sure of what the first one saw.
+            oracle.poll();
             oracle.poll();
             let bound = plain().from(ip("127.0.0.10"));
             let bound = bound.open_many(binds).unwrap();
