@@ -25,6 +25,11 @@ pub struct PortMemory {
     bound: PortSet,
     /// Taken for connect()'s.
     connected: PortSet,
+    /// connect()'s, which a listener or bound-only socket of another address has
+    /// joined: lost until that one goes (Linux 6.18; before, until all have gone).
+    joined: PortSet,
+    /// connect()'s at first, which another address uses since: bind()'s or not.
+    doubted: PortSet,
 }
 
 /// Ports that bind() made, beside those that listeners and bound-only sockets hold.
@@ -60,46 +65,45 @@ impl PortMemory {
             preferred: preferred_half.len(),
         };
 
-        let (bound, spilled) = self.by_parity(tally, &lost, &halves);
+        let known = self.known(tally);
+        let parity = by_parity(tally, &lost, &halves, &known, &self.bound);
         let convicts: Vec<_> = tally
             .suspects()
             .iter()
-            .filter(|suspect| bound.contains(suspect.port))
+            .filter(|suspect| parity.bound.contains(suspect.port))
             .copied()
             .collect();
         for suspect in &convicts {
             tally.convict(suspect);
         }
-        let doubtful = self.doubtful(tally, ground, &preferred_half, &lost, &bound, &spilled);
+        let doubtful = self.doubtful(tally, ground, &preferred_half, &lost, &parity, &known);
 
         let verdict = Verdict {
-            bind_first: certain.clone().minus(tally.held()).len() + bound.len(),
+            bind_first: certain.clone().minus(tally.held()).len() + parity.bound.len(),
             ambiguous: doubtful.len(),
         };
-        self.connected = in_use.clone().minus(&lost).minus(&bound).minus(&doubtful);
-        self.certain = lost.and(&in_use);
-        self.bound = bound;
+        self.doubted = doubtful.clone().and(&known.all);
+        self.joined = known.all.and(tally.held()).and(&known.several);
+        self.connected = in_use
+            .clone()
+            .minus(&lost)
+            .minus(&parity.bound)
+            .minus(&doubtful);
+        self.certain = lost.and(&in_use).minus(&self.joined);
+        self.bound = parity.bound;
         verdict
     }
 
-    /// Ports off the preferred half: bind()'s when the destination's preferred
-    /// half is not full, else spilled over.
-    fn by_parity(&self, tally: &Tally, lost: &PortSet, halves: &Halves) -> (PortSet, PortSet) {
-        let (mut bound, mut spilled) = (PortSet::default(), PortSet::default());
-        for suspect in tally.suspects() {
-            let port = suspect.port;
-            if lost.contains(port) || tally.shared().contains(port) || self.connected.contains(port)
-            {
-                continue;
-            }
-            if self.bound.contains(port) || !halves.is_full(tally.preferred_beside(suspect)) {
-                bound.insert(port);
-            } else {
-                spilled.insert(port);
-            }
+    /// What is known to be connect()'s, from earlier polls or from this one.
+    fn known(&self, tally: &Tally) -> Known {
+        let several = tally.sources().on_several();
+        // One of two users has gone, and nobody can tell which: judge it anew.
+        let mut all = self.doubted.clone().and(&several);
+        for set in [&self.connected, &self.joined, tally.shared()] {
+            all.union_with(set);
         }
-        spilled.subtract(&bound);
-        (bound, spilled)
+        let sure = all.clone().minus(&several);
+        Known { all, several, sure }
     }
 
     /// Where parity says nothing: ports that spilled over although the preferred
@@ -111,16 +115,16 @@ impl PortMemory {
         ground: &Ground,
         preferred_half: &PortSet,
         lost: &PortSet,
-        bound: &PortSet,
-        spilled: &PortSet,
+        parity: &Parity,
+        known: &Known,
     ) -> PortSet {
         let mut doubtful = PortSet::default();
         let seen_connected = self.connected.clone().and(preferred_half).len();
         if seen_connected * 2 < preferred_half.len() {
-            doubtful.union_with(spilled);
+            doubtful.union_with(&parity.spilled);
         }
         let other_half = ground.effective.clone().minus(preferred_half);
-        let mut suspicious = bound.clone();
+        let mut suspicious = parity.bound.clone();
         suspicious.union_with(&doubtful);
         suspicious.union_with(lost);
         for held in tally.sources().sets() {
@@ -130,11 +134,58 @@ impl PortMemory {
                 doubtful.union_with(&held.and(preferred_half));
             }
         }
-        doubtful
-            .minus(tally.shared())
-            .minus(&self.connected)
-            .minus(lost)
+        doubtful.union_with(&parity.contested);
+        doubtful.union_with(&self.joined.clone().and(&known.several));
+        doubtful.minus(&known.sure).minus(lost)
     }
+}
+
+/// Ports with a socket that connect() gave them.
+struct Known {
+    all: PortSet,
+    /// In use on more than one address, of all ports.
+    several: PortSet,
+    /// Those of `all` where no socket of another address can be bind()'s.
+    sure: PortSet,
+}
+
+/// Ports off the preferred half.
+#[derive(Default)]
+struct Parity {
+    /// bind()'s, for the preferred half of the destination is not full.
+    bound: PortSet,
+    /// connect() had to go there, as far as it can be seen.
+    spilled: PortSet,
+    /// connect()'s, and another address uses it as if bind() had given it that.
+    contested: PortSet,
+}
+
+fn by_parity(
+    tally: &Tally,
+    lost: &PortSet,
+    halves: &Halves,
+    known: &Known,
+    bound_before: &PortSet,
+) -> Parity {
+    let mut parity = Parity::default();
+    for suspect in tally.suspects() {
+        let port = suspect.port;
+        let is_full = || halves.is_full(tally.preferred_beside(suspect));
+        if lost.contains(port) || known.sure.contains(port) {
+            continue;
+        }
+        if known.all.contains(port) {
+            if !is_full() {
+                parity.contested.insert(port);
+            }
+        } else if bound_before.contains(port) || !is_full() {
+            parity.bound.insert(port);
+        } else {
+            parity.spilled.insert(port);
+        }
+    }
+    parity.spilled.subtract(&parity.bound);
+    parity
 }
 
 /// The half of the range that connect() takes first.

@@ -10,6 +10,10 @@ use std::path::{Path, PathBuf};
 
 /// No file read here is larger; a file that is says something else than it should.
 const FILE_BYTES: u64 = 1 << 20;
+/// The kernel gives a list of ports to the first read alone and cuts it off where
+/// the buffer ends (`proc_do_large_bitmap`, kernel/sysctl.c). The longest, every
+/// second port of all, has 196,608 bytes.
+const FIRST_READ: usize = 256 * 1024;
 
 /// Why a file gave no value.
 #[derive(Debug, thiserror::Error)]
@@ -103,9 +107,11 @@ impl Procfs {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     use io::Read;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?
-        .take(FILE_BYTES + 1)
+    let mut file = std::fs::File::open(path)?;
+    let mut bytes = vec![0; FIRST_READ];
+    let filled = file.read(&mut bytes)?;
+    bytes.truncate(filled);
+    file.take(FILE_BYTES + 1 - filled as u64)
         .read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES {
         return Err(io::Error::other("larger than any file of this kind"));

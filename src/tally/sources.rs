@@ -89,6 +89,18 @@ impl Sources {
         any
     }
 
+    /// Ports that more than one address holds, a wildcard being one.
+    pub fn on_several(&self) -> PortSet {
+        let (mut seen, mut several) = (PortSet::default(), PortSet::default());
+        for set in self.ports.iter().chain([&self.any_v4, &self.any_v6]) {
+            several.union_with(&set.clone().and(&seen));
+            seen.union_with(set);
+        }
+        // Which addresses these are is not known.
+        several.union_with(&self.elsewhere);
+        several
+    }
+
     /// Distinct ports held on each local address or on a wildcard that covers
     /// it. A wildcard that holds ports stands for the addresses without sockets.
     pub fn used(&self) -> impl Iterator<Item = (IpAddr, u32)> {

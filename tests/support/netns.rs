@@ -40,15 +40,25 @@ const LIFETIME_SECONDS: u32 = 170;
 /// # Panics
 /// When the body panics, when the child dies, or when `test` names no test.
 pub fn in_netns(test: &str, needs: &[&str], body: impl FnOnce()) {
+    let _ = in_netns_printing(test, needs, body);
+}
+
+/// The same, and gives what the child printed: `None` in the child itself and
+/// where the test was skipped.
+///
+/// # Panics
+/// As [`in_netns`].
+pub fn in_netns_printing(test: &str, needs: &[&str], body: impl FnOnce()) -> Option<String> {
     if env::var(INSIDE).as_deref() == Ok(test) {
         raise_file_limit();
-        return body();
+        body();
+        return None;
     }
     if needs
         .iter()
         .any(|program| tools::find_or_skip(test, program).is_none())
     {
-        return;
+        return None;
     }
     let identity = Identity::of_caller();
     let mut command = Command::new("/proc/self/exe");
@@ -64,14 +74,16 @@ pub fn in_netns(test: &str, needs: &[&str], body: impl FnOnce()) {
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) if is_refusal(&error) => {
-            return tools::skip(test, &format!("namespaces are refused: {error}"));
+            tools::skip(test, &format!("namespaces are refused: {error}"));
+            return None;
         }
         Err(error) => panic!("{test} does not start: {error}"),
     };
     let output = child.wait_with_output().expect("the child can be awaited");
-    let printed = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{}\n{printed}", output.status);
     assert!(printed.contains(" 1 passed;"), "no test named {test}");
+    Some(printed)
 }
 
 /// The lines that make the caller root of its own user namespace (user_namespaces(7)).
