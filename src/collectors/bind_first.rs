@@ -28,6 +28,9 @@ pub struct PortMemory {
     /// connect()'s, which a listener or bound-only socket of another address has
     /// joined: lost until that one goes (Linux 6.18; before, until all have gone).
     joined: PortSet,
+    /// In use at the first poll, when the past could not be seen.
+    unjudged: PortSet,
+    has_judged: bool,
     /// connect()'s at first, which another address uses since: bind()'s or not.
     doubted: PortSet,
 }
@@ -66,7 +69,7 @@ impl PortMemory {
         };
 
         let known = self.known(tally);
-        let parity = by_parity(tally, &lost, &halves, &known, &self.bound);
+        let parity = self.by_parity(tally, &lost, &halves, &known);
         let convicts: Vec<_> = tally
             .suspects()
             .iter()
@@ -91,7 +94,39 @@ impl PortMemory {
             .minus(&doubtful);
         self.certain = lost.and(&in_use).minus(&self.joined);
         self.bound = parity.bound;
+        self.unjudged = parity.unjudged;
+        self.has_judged = true;
         verdict
+    }
+
+    fn by_parity(&self, tally: &Tally, lost: &PortSet, halves: &Halves, known: &Known) -> Parity {
+        let mut parity = Parity::default();
+        for suspect in tally.suspects() {
+            let port = suspect.port;
+            if lost.contains(port) || known.sure.contains(port) {
+                continue;
+            }
+            let is_full = || halves.is_full(tally.preferred_beside(suspect));
+            let has_no_past = || !self.has_judged && tally.has_turned_over(suspect);
+            let set = if known.all.contains(port) {
+                if is_full() {
+                    continue;
+                }
+                &mut parity.contested
+            } else if self.bound.contains(port) {
+                &mut parity.bound
+            } else if is_full() {
+                &mut parity.spilled
+            } else if self.unjudged.contains(port) || has_no_past() {
+                &mut parity.unjudged
+            } else {
+                &mut parity.bound
+            };
+            set.insert(port);
+        }
+        parity.unjudged.subtract(&parity.bound);
+        parity.spilled.subtract(&parity.bound);
+        parity
     }
 
     /// What is known to be connect()'s, from earlier polls or from this one.
@@ -135,6 +170,7 @@ impl PortMemory {
             }
         }
         doubtful.union_with(&parity.contested);
+        doubtful.union_with(&parity.unjudged);
         doubtful.union_with(&self.joined.clone().and(&known.several));
         doubtful.minus(&known.sure).minus(lost)
     }
@@ -158,34 +194,9 @@ struct Parity {
     spilled: PortSet,
     /// connect()'s, and another address uses it as if bind() had given it that.
     contested: PortSet,
-}
-
-fn by_parity(
-    tally: &Tally,
-    lost: &PortSet,
-    halves: &Halves,
-    known: &Known,
-    bound_before: &PortSet,
-) -> Parity {
-    let mut parity = Parity::default();
-    for suspect in tally.suspects() {
-        let port = suspect.port;
-        let is_full = || halves.is_full(tally.preferred_beside(suspect));
-        if lost.contains(port) || known.sure.contains(port) {
-            continue;
-        }
-        if known.all.contains(port) {
-            if !is_full() {
-                parity.contested.insert(port);
-            }
-        } else if bound_before.contains(port) || !is_full() {
-            parity.bound.insert(port);
-        } else {
-            parity.spilled.insert(port);
-        }
-    }
-    parity.spilled.subtract(&parity.bound);
-    parity
+    /// bind()'s, or left over from when the preferred half was full: connect()
+    /// fills that half first, so that TIME_WAIT leaves it first as well.
+    unjudged: PortSet,
 }
 
 /// The half of the range that connect() takes first.

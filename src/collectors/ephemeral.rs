@@ -3,7 +3,6 @@
 //! bind-before-connect and UDP from one for each local address
 //! (net/ipv4/inet_hashtables.c, net/ipv4/inet_connection_sock.c, net/ipv4/udp.c).
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use super::section::Failure;
 use crate::kernel::procfs::{PortRange, Procfs, parse_port_list, parse_port_range};
 use crate::kernel::state::StateCounts;
 use crate::ports::PortSet;
-use crate::tally::keys::{Address, Counters, Table};
+use crate::tally::keys::{Address, Counters, Key, Table};
 use crate::tally::sources::Sources;
 use crate::tally::udp::UdpTally;
 use crate::tally::{Ground, RECENT_MS, Reuse, TIME_WAIT_MS, Tally, unbound};
@@ -458,62 +457,69 @@ struct Chosen {
 
 impl Chosen {
     fn of(tally: &Tally, k: usize, ranking: &mut Ranking<DestinationKey>) -> Self {
-        let all = || keys(tally.keys_v4()).chain(keys(tally.keys_v6()));
-        let (mut count, mut worst) = (0_u32, None);
-        let sizes = all().map(|(key, counters)| {
-            count += 1;
-            let blocked = counters.in_range - counters.reusable - counters.lost;
-            if blocked > 0 && worst.is_none_or(|(most, _)| blocked > most) {
-                worst = Some((blocked, key));
-            }
-            (key, u64::from(counters.in_range))
-        });
-        let mut shown: Vec<_> = ranking
-            .select(k, sizes)
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect();
+        let (mut all, mut worst) = (0_u32, None);
+        let sizes =
+            sizes(tally.keys_v4())
+                .chain(sizes(tally.keys_v6()))
+                .map(|(key, used, blocked)| {
+                    all += 1;
+                    if blocked > 0 && worst.is_none_or(|(most, _)| blocked > most) {
+                        worst = Some((blocked, key));
+                    }
+                    (key, u64::from(used))
+                });
+        let largest = ranking.select(k, sizes);
+        let mut shown: Vec<_> = largest.into_iter().map(|(key, _)| key).collect();
         if let Some((_, key)) = worst
             && !shown.contains(&key)
         {
             shown.push(key);
         }
-        let places: HashMap<_, _> = shown
-            .iter()
-            .enumerate()
-            .map(|(at, key)| (*key, at))
-            .collect();
-        let mut found: Vec<Option<Destination>> = vec![None; shown.len()];
-        for (key, counters) in all() {
-            if let Some(&at) = places.get(&key) {
-                found[at] = Some(describe(key, &counters));
-            }
-        }
-        let destinations: Vec<_> = found.into_iter().flatten().collect();
+        let describe = |&key: &DestinationKey| {
+            let counters = find(tally.keys_v4(), &key).or_else(|| find(tally.keys_v6(), &key));
+            describe(key, &counters.unwrap_or_default())
+        };
         Self {
-            folded: count - destinations.len() as u32,
-            destinations,
+            folded: all - shown.len() as u32,
+            destinations: shown.iter().map(describe).collect(),
             worst_blocked: worst.map_or(0, |(blocked, _)| blocked),
         }
     }
 }
 
-/// Every destination with ports in the range. Sockets without a device count
-/// toward those with one, too.
-fn keys<A: Address>(table: &Table<A>) -> impl Iterator<Item = (DestinationKey, Counters)> {
-    table
-        .iter()
-        .filter(|(key, _)| !key.is_inbound())
-        .filter_map(|(key, mut counters)| {
-            counters.merge(&unbound(table, key));
-            let destination = (
-                key.local.to_ip(),
-                key.remote.to_ip(),
-                key.port,
-                key.device(),
-            );
-            (counters.in_range > 0).then_some((destination, counters))
-        })
+/// Every destination with ports in the range, how many, and how many of them are
+/// blocked. Sockets without a device count toward those with one, too.
+fn sizes<A: Address>(table: &Table<A>) -> impl Iterator<Item = (DestinationKey, u32, u32)> {
+    let outbound = table.ports().filter(|(key, ..)| !key.is_inbound());
+    outbound.filter_map(|(key, mut used, mut blocked)| {
+        if key.device() != 0 {
+            let beside = unbound(table, key);
+            used += beside.in_range;
+            blocked += beside.blocked();
+        }
+        let name = (
+            key.local.to_ip(),
+            key.remote.to_ip(),
+            key.port,
+            key.device(),
+        );
+        (used > 0).then_some((name, used, blocked))
+    })
+}
+
+fn find<A: Address>(
+    table: &Table<A>,
+    &(source, destination, port, device): &DestinationKey,
+) -> Option<Counters> {
+    let key = Key {
+        local: A::of_ip(source)?,
+        remote: A::of_ip(destination)?,
+        port,
+        tag: device << 1,
+    };
+    let mut counters = table.find(&key);
+    counters.merge(&unbound(table, &key));
+    Some(counters)
 }
 
 fn describe(

@@ -1,8 +1,8 @@
 //! Remote peers of TCP sockets: who is connected to what, the largest of them.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::metric::{Metric, Sink};

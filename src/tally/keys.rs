@@ -11,6 +11,8 @@ use crate::kernel::state::{State, StateCounts};
 /// An address as a table keeps it.
 pub trait Address: Copy + Eq {
     fn to_ip(self) -> IpAddr;
+    /// `None` for an address of the other family.
+    fn of_ip(ip: IpAddr) -> Option<Self>;
     fn write(self, hasher: &mut impl Hasher);
 }
 
@@ -24,6 +26,13 @@ impl Address for V4 {
         Ipv4Addr::from(self).into()
     }
 
+    fn of_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V4(ip) => Some(ip.octets()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     #[inline]
     fn write(self, hasher: &mut impl Hasher) {
         hasher.write_u32(u32::from_ne_bytes(self));
@@ -33,6 +42,13 @@ impl Address for V4 {
 impl Address for V6 {
     fn to_ip(self) -> IpAddr {
         Ipv6Addr::from(self).into()
+    }
+
+    fn of_ip(ip: IpAddr) -> Option<Self> {
+        match ip {
+            IpAddr::V6(ip) => Some(ip.octets()),
+            IpAddr::V4(_) => None,
+        }
     }
 
     #[inline]
@@ -79,6 +95,8 @@ impl Seen {
     pub const REUSABLE: u16 = 1 << 7;
     /// In TIME_WAIT, and older than what the kernel waits before reuse.
     pub const SETTLED: u16 = 1 << 9;
+    /// In TIME_WAIT, and about to leave it: others like it may be gone already.
+    pub const AGED: u16 = 1 << 10;
     /// In TIME_WAIT, and was closed within the last ten seconds.
     pub const RECENT: u16 = 1 << 8;
 
@@ -112,6 +130,8 @@ pub struct Counters {
     pub reusable: u32,
     /// Of those, the ones that it would take over if it were allowed to.
     pub settled: u32,
+    /// Sockets that leave TIME_WAIT within the next seconds.
+    pub aged: u32,
     /// Sockets closed by this side within the last ten seconds.
     pub recent: u32,
 }
@@ -125,7 +145,13 @@ impl Counters {
         self.lost += seen.has(Seen::LOST);
         self.reusable += seen.has(Seen::REUSABLE);
         self.settled += seen.has(Seen::SETTLED);
+        self.aged += seen.has(Seen::AGED);
         self.recent += seen.has(Seen::RECENT);
+    }
+
+    /// Ports that a plain connect() cannot have because of these sockets alone.
+    pub fn blocked(&self) -> u32 {
+        self.in_range - self.reusable - self.lost
     }
 
     pub fn merge(&mut self, other: &Self) {
@@ -135,6 +161,7 @@ impl Counters {
         self.lost += other.lost;
         self.reusable += other.reusable;
         self.settled += other.settled;
+        self.aged += other.aged;
         self.recent += other.recent;
     }
 }
@@ -293,7 +320,7 @@ impl<A: Address> Table<A> {
             hasher.write_u32(u32::from(key.port) << 1 | u32::from(key.is_inbound()));
             hasher.finish()
         };
-        let mut peers: HashTable<(u32, u32)> = HashTable::new();
+        let mut peers: HashTable<(u32, u32)> = HashTable::with_capacity(self.entries.len());
         for (at, entry) in self.entries.iter().enumerate() {
             let key = &entry.key;
             let same = |&(other, _): &(u32, u32)| {
@@ -312,6 +339,21 @@ impl<A: Address> Table<A> {
                 .or_insert((at as u32, sockets));
         }
         peers.into_iter().collect()
+    }
+
+    /// For each key the sockets in the range, and those of them that stand in the
+    /// way of a plain connect().
+    pub fn ports(&self) -> impl Iterator<Item = (&Key<A>, u32, u32)> {
+        self.entries.iter().map(|entry| {
+            if entry.counters == ONE_SOCKET {
+                let seen = entry.first;
+                let in_range = seen.has(Seen::IN_RANGE);
+                let open = seen.has(Seen::LOST) | seen.has(Seen::REUSABLE);
+                return (&entry.key, in_range, in_range & !open);
+            }
+            let counters = &self.counters[entry.counters as usize];
+            (&entry.key, counters.in_range, counters.blocked())
+        })
     }
 
     fn counters_of(&self, entry: &Entry<A>) -> Counters {

@@ -23,6 +23,8 @@ use sources::Sources;
 pub const TIME_WAIT_MS: u32 = 60_000;
 /// Over how long the rate of active closes is taken.
 pub const RECENT_MS: u32 = 10_000;
+/// How little of TIME_WAIT must be left to tell that older ones may be gone.
+const AGED_MS: u32 = 5_000;
 /// `LOOPBACK_IFINDEX` (include/net/flow.h).
 const LOOPBACK_INTERFACE: u32 = 1;
 /// Ports whose maker is looked into after the dump: 8 bytes each. One address
@@ -219,6 +221,7 @@ impl Tally {
         {
             let age = TIME_WAIT_MS.saturating_sub(remaining);
             marks |= if age <= RECENT_MS { Seen::RECENT } else { 0 };
+            marks |= if remaining < AGED_MS { Seen::AGED } else { 0 };
             if in_range && age > self.reuse_delay_ms {
                 let reusable = self.is_reusable(record.interface(), &addresses);
                 marks |= Seen::SETTLED | if reusable { Seen::REUSABLE } else { 0 };
@@ -401,6 +404,17 @@ impl Tally {
         } else {
             count(&self.v4, suspect.at)
         }
+    }
+
+    /// Whether sockets toward the destination of a suspect have come and gone:
+    /// what its preferred half held a minute ago can no longer be seen.
+    pub fn has_turned_over(&self, suspect: &Suspect) -> bool {
+        let aged = if suspect.v6 {
+            self.v6.get(suspect.at).1.aged
+        } else {
+            self.v4.get(suspect.at).1.aged
+        };
+        aged > 0
     }
 
     /// The port of a suspect is lost to plain connect().

@@ -56,6 +56,7 @@ impl Model {
             let age = TIME_WAIT_MS - sock.expires_ms;
             let is_time_wait = state == State::TimeWait;
             counters.recent += u32::from(is_time_wait && age <= RECENT_MS);
+            counters.aged += u32::from(is_time_wait && sock.expires_ms < AGED_MS);
             if in_range(port) && !inbound {
                 let lost = model.held.contains(&port);
                 let reusable = is_time_wait && age > DELAY_MS && !lost;

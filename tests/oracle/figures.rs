@@ -156,6 +156,7 @@ impl Oracle {
             taken: SystemTime::now(),
             interval: Duration::from_secs(5),
             namespaces: vec![NamespaceFacts {
+                findings: Vec::new(),
                 name: "host".to_owned(),
                 dumps,
                 facts,

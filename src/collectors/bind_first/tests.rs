@@ -210,3 +210,27 @@ fn inbound_sockets_and_reserved_ports_are_no_suspects() {
     count(&mut tally, &ground, &socks, &[]);
     assert_eq!(memory.judge(&mut tally, &ground), Verdict::default());
 }
+
+/// connect() fills the preferred half first, so TIME_WAIT leaves it first, too:
+/// what stays on the other half a minute later looks as if bind() had made it.
+#[test]
+fn what_spilled_over_before_the_first_poll_is_not_taken_for_bind_s() {
+    let old = |ports: Vec<u16>, remaining| {
+        ports
+            .into_iter()
+            .map(move |port| crate::fake_kernel::time_wait(&format!("{ONE}:{port}"), A, remaining))
+    };
+    let left_over: Vec<_> = old(offsets(40_000, 0, 20).collect(), 30_000)
+        .chain(old(offsets(40_000, 1, 30).collect(), 2_000))
+        .collect();
+    let mut polls = Polls::default();
+    let first = polls.poll(40_000, &left_over).verdict;
+    assert_eq!((first.bind_first, first.ambiguous), (0, 30));
+    let second = polls.poll(40_000, &left_over).verdict;
+    assert_eq!(second, first, "seen again they are no clearer");
+
+    // What comes later is judged: its past has been seen.
+    let mut later = left_over;
+    later.extend(toward(B, ONE, offsets(40_000, 1, 40).skip(35)));
+    assert_eq!(polls.poll(40_000, &later).verdict.bind_first, 5);
+}
