@@ -172,11 +172,9 @@ fn write_limits(out: &mut String, facts: &Facts) -> std::fmt::Result {
         }
     };
     if let Some(conntrack) = facts.conntrack.measured() {
-        limit(
-            "conntrack entries",
-            Some(conntrack.entries),
-            Some(conntrack.limit),
-        );
+        // The kernel takes a limit of 0 for none.
+        let entries_limit = Some(conntrack.limit).filter(|&limit| limit > 0);
+        limit("conntrack entries", Some(conntrack.entries), entries_limit);
     }
     if let Some(tcp) = facts.tcp.measured() {
         let time_wait = facts.sockets.measured().map(|sockets| {

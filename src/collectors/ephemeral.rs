@@ -161,7 +161,7 @@ pub struct Ephemeral {
     pub bind_first_ambiguous: u32,
     pub available_destination: u32,
     pub available_source: u32,
-    /// Ports from 1024 on outside the range that no TCP listener has.
+    /// Ports from 1024 on outside the range, not reserved, that no TCP listener has.
     pub unused_outside: u32,
     pub destinations: Vec<Destination>,
     pub destinations_folded: u32,
@@ -338,7 +338,7 @@ impl Ephemeral {
         let (udp_sources, udp_sources_folded) =
             udp.map_or((None, 0), |pool| (Some(pool.sources), pool.folded));
         Self {
-            unused_outside: unused_outside(settings.range, tally.listening()),
+            unused_outside: unused_outside(&settings, tally.listening()),
             reserved: settings.range.size() - available_source,
             settings,
             held,
@@ -428,15 +428,17 @@ impl Destination {
 }
 
 /// Ports that a wider range could have; those below 1024 are for services.
-fn unused_outside(range: PortRange, listening: &PortSet) -> u32 {
+fn unused_outside(settings: &Settings, listening: &PortSet) -> u32 {
     let mut ports = PortSet::default();
     ports.insert_range(PortRange {
         first: 1024,
         last: u16::MAX,
     });
-    let mut inside = PortSet::default();
-    inside.insert_range(range);
-    ports.minus(&inside).minus(listening).len()
+    let mut gone = PortSet::default();
+    for &range in settings.reserved.iter().chain([&settings.range]) {
+        gone.insert_range(range);
+    }
+    ports.minus(&gone).minus(listening).len()
 }
 
 /// 0 without use, 1 without capacity.

@@ -38,7 +38,7 @@ impl History {
         self.record_at(Instant::now(), values(facts));
     }
 
-    fn record_at(&mut self, now: Instant, values: Vec<(String, u64)>) {
+    pub(super) fn record_at(&mut self, now: Instant, values: Vec<(String, u64)>) {
         let mut last = std::mem::take(&mut self.series);
         for (name, value) in values {
             let mut points = last.remove(&name).unwrap_or_default();
@@ -90,7 +90,7 @@ pub(super) const CONNTRACK: &str = "conntrack";
 pub(super) const CLOSE_WAIT: &str = "close_wait";
 pub(super) const TIME_WAIT: &str = "time_wait";
 
-fn values(facts: &Facts) -> Vec<(String, u64)> {
+pub(super) fn values(facts: &Facts) -> Vec<(String, u64)> {
     use crate::kernel::state::State;
     let mut values = Vec::new();
     if let Some(ports) = facts.ephemeral.measured() {

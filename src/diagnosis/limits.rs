@@ -1,169 +1,55 @@
-//! Findings about tables with a limit: conntrack, TIME_WAIT buckets, orphans,
-//! TCP memory.
+//! Findings about tables of TCP with a limit: TIME_WAIT buckets, orphans, memory.
 
 use super::growth::{self, History};
-use super::{Advice, Finding, Severity, WARNING, about, grouped, percent};
+use super::{Advice, Finding, Severity, grouped, percent, rate};
 use crate::collectors::Facts;
-use crate::collectors::conntrack::Conntrack;
+use crate::collectors::sockets::TcpSockets;
 use crate::collectors::tcp::Tcp;
 use crate::kernel::state::State;
 
-/// Bytes of memory of one connection tracking entry, hash slot included; the
-/// kernel's slab is 256 bytes and an entry stands in two lists of 8.
-const CONNTRACK_ENTRY_BYTES: u64 = 320;
-
 pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    if let Some(table) = facts.conntrack.measured() {
-        findings.extend(conntrack_fill(table, history));
-        findings.extend(conntrack_losses(table, history));
-    }
-    if let Some(tcp) = facts.tcp.measured() {
-        let time_wait = facts.sockets.measured().map(|sockets| {
-            u64::from(sockets.inet.get(State::TimeWait))
-                + u64::from(sockets.inet6.get(State::TimeWait))
-        });
-        findings.extend(time_wait.and_then(|count| time_wait_buckets(tcp, count, history)));
-        findings.extend(orphans(tcp));
-        findings.extend(memory(tcp));
-    }
-    findings
-}
-
-/// A finding about a table without ports.
-fn table(id: &'static str, subject: &str, severity: Severity, share: f64, what: String) -> Finding {
-    Finding {
-        id,
-        severity,
-        subject: subject.to_owned(),
-        what,
-        because: Vec::new(),
-        advice: Vec::new(),
-        ports: None,
-        exhausted_in: None,
-        share: share.min(1.0),
-    }
-}
-
-fn conntrack_fill(conntrack: &Conntrack, history: &History) -> Option<Finding> {
-    let (entries, limit) = (conntrack.entries, conntrack.limit);
-    let share = entries as f64 / limit.max(1) as f64;
-    let severity = Severity::of_share(share)?;
-    let free = limit.saturating_sub(entries);
-    let exhausted_in = history
-        .growth(growth::CONNTRACK, entries)
-        .and_then(|growth| growth.exhausts(free))
-        .filter(|_| free > 0);
-    let mut because = vec![
-        "When it is full the kernel drops packets of new connections, in both directions, and logs \"nf_conntrack: table full, dropping packet\".".to_owned(),
-        "Entries outlive sockets: a closed connection stays for 120 s (nf_conntrack_tcp_timeout_time_wait), one that ends without a word for days (nf_conntrack_tcp_timeout_established).".to_owned(),
-    ];
-    if let Some(time) = exhausted_in {
-        because.push(format!(
-            "At the growth of the last minutes it is full {}.",
-            about(time)
-        ));
-    }
-    Some(Finding {
-        because,
-        advice: vec![
-            Advice::new(
-                "Keep connections open instead of opening many short ones: each costs an entry for two minutes after its end.",
-            ),
-            Advice::risking(
-                format!(
-                    "Raise net.netfilter.nf_conntrack_max from {} to {}, and nf_conntrack_buckets (now {}) along with it.",
-                    grouped(limit),
-                    grouped(limit * 2),
-                    conntrack
-                        .buckets
-                        .map_or_else(|| "unknown".to_owned(), grouped)
-                ),
-                format!(
-                    "Up to {} MiB more of kernel memory.",
-                    grouped(limit * CONNTRACK_ENTRY_BYTES / (1 << 20))
-                ),
-            ),
-            Advice::risking(
-                "Leave traffic that needs no tracking out of it (notrack), a load balancer's own for instance.",
-                "Stateful rules and NAT no longer see that traffic.",
-            ),
-        ],
-        exhausted_in,
-        ..table(
-            "conntrack-near-full",
-            "conntrack",
-            severity,
-            share,
-            format!(
-                "{} of {} conntrack entries are used ({}).",
-                grouped(entries),
-                grouped(limit),
-                percent(share)
-            ),
-        )
-    })
-}
-
-/// Events that mean a lost packet.
-const LOSSES: [&str; 3] = ["insert_failed", "drop", "early_drop"];
-
-fn conntrack_losses(conntrack: &Conntrack, history: &History) -> Option<Finding> {
-    let losing: Vec<_> = conntrack
-        .events
-        .iter()
-        .flatten()
-        .filter(|(event, _)| LOSSES.contains(event))
-        .filter_map(|&(event, count)| {
-            let growth = history.growth(&growth::event("conntrack", event), count)?;
-            (growth.per_second > 0.0).then(|| format!("{event} {:.1}/s", growth.per_second))
-        })
-        .collect();
-    if losing.is_empty() {
-        return None;
-    }
-    let share = conntrack.entries as f64 / conntrack.limit.max(1) as f64;
-    let severity = if share >= WARNING {
-        Severity::Critical
-    } else {
-        Severity::Warning
+    let Some(tcp) = facts.tcp.measured() else {
+        return Vec::new();
     };
-    Some(Finding {
-        because: vec![
-            "drop and early_drop: the table was full. insert_failed: two packets raced for one entry, or a NAT range ran out of ports.".to_owned(),
-        ],
-        advice: vec![Advice::new(
-            "With a full table see conntrack-near-full; with insert_failed alone look for many UDP requests (DNS) at once from one socket, and for SNAT to few addresses.",
-        )],
-        ..table(
-            "conntrack-losing",
-            "conntrack",
-            severity,
-            share,
-            format!("The conntrack table loses packets: {}.", losing.join(", ")),
-        )
-    })
+    let sockets = facts.sockets.measured();
+    let time_wait = sockets.and_then(|sockets| time_wait_buckets(tcp, sockets, history));
+    [time_wait, orphans(tcp), memory(tcp, history)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
-fn time_wait_buckets(tcp: &Tcp, count: u64, history: &History) -> Option<Finding> {
+/// How often it happened over the last minutes, if it did.
+pub(super) fn event_rate(tcp: &Tcp, event: &str, history: &History) -> Option<f64> {
+    let now = tcp.event(event)?;
+    let growth = history.growth(&growth::event("tcp", event), now)?;
+    (growth.per_second > 0.0).then_some(growth.per_second)
+}
+
+fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, history: &History) -> Option<Finding> {
     let limit = tcp.time_wait_limit?;
+    let outbound = sockets.outbound.get(State::TimeWait);
+    let inbound = sockets.inbound.get(State::TimeWait);
+    let count = u64::from(outbound) + u64::from(inbound);
     let share = count as f64 / limit.max(1) as f64;
-    let overflows = tcp
-        .event("time_wait_overflow")
-        .and_then(|now| history.growth(&growth::event("tcp", "time_wait_overflow"), now))
-        .is_some_and(|growth| growth.per_second > 0.0);
+    let overflow = event_rate(tcp, "time_wait_overflow", history);
     let severity = match Severity::of_share(share) {
-        _ if overflows => Severity::Critical,
+        _ if overflow.is_some() => Severity::Critical,
         Some(Severity::Notice) | None => return None,
         Some(severity) => severity,
     };
-    let mut because = vec![
-        "Past the limit the kernel ends TIME_WAIT at once: delayed segments of an old connection can then reach a new one.".to_owned(),
-        "TIME_WAIT costs a little memory and no file descriptor. It lasts 60 s; that cannot be set.".to_owned(),
-    ];
-    if overflows {
-        because.insert(0, "It is overflowing now (TCPTimeWaitOverflow).".to_owned());
-    }
+    let mut because = Vec::from_iter(overflow.map(|per_second| {
+        format!(
+            "It overflows {} times a second (TCPTimeWaitOverflow).",
+            rate(per_second)
+        )
+    }));
+    because.push("Past the limit the kernel skips TIME_WAIT: delayed segments of an old connection can then reach a new one.".to_owned());
+    because.push(format!(
+        "{} are outbound and keep an ephemeral port each; {} are inbound. Each costs a little memory and no file descriptor, and lasts 60 s, which cannot be set.",
+        grouped(outbound),
+        grouped(inbound)
+    ));
     Some(Finding {
         because,
         advice: vec![
@@ -171,17 +57,21 @@ fn time_wait_buckets(tcp: &Tcp, count: u64, history: &History) -> Option<Finding
                 "Keep connections open, or let the peer close first, so that there are fewer.",
             ),
             Advice::risking(
-                format!("Raise net.ipv4.tcp_max_tw_buckets from {}.", grouped(limit)),
+                format!(
+                    "Raise net.ipv4.tcp_max_tw_buckets from {} to {}.",
+                    grouped(limit),
+                    grouped(limit * 2)
+                ),
                 "About 0.3 KiB of kernel memory for each.",
             ),
         ],
-        ..table(
+        ..Finding::new(
             "time-wait-buckets",
-            "TIME_WAIT",
+            "TIME_WAIT".to_owned(),
             severity,
             share,
             format!(
-                "{} of {} TIME_WAIT sockets ({}).",
+                "{} TIME_WAIT sockets of {} that the kernel keeps ({}).",
                 grouped(count),
                 grouped(limit),
                 percent(share)
@@ -196,51 +86,66 @@ fn orphans(tcp: &Tcp) -> Option<Finding> {
     let severity = Severity::of_share(share).filter(|&severity| severity > Severity::Notice)?;
     Some(Finding {
         because: vec![
-            "Closed sockets that still have data to send or wait for the peer's FIN. Past the limit, and from half of it on under pressure, the kernel resets connections instead of closing them.".to_owned(),
+            "Closed sockets that still have data to send or wait for the peer's FIN. Past the limit, and from half of it on for those that make no progress, the kernel resets connections instead of closing them. The count is the machine's.".to_owned(),
         ],
         advice: vec![
             Advice::new("Find the peers that do not acknowledge (fin_wait1) or do not close (fin_wait2)."),
             Advice::risking(
-                format!("Raise net.ipv4.tcp_max_orphans from {}.", grouped(limit)),
+                format!("Raise net.ipv4.tcp_max_orphans from {} to {}.", grouped(limit), grouped(limit * 2)),
                 "Each may hold up to 64 KiB of kernel memory.",
             ),
         ],
-        ..table(
+        ..Finding::new(
             "orphans",
-            "orphaned sockets",
+            "orphaned sockets".to_owned(),
             severity,
             share,
-            format!("{} of {} orphaned sockets ({}).", grouped(count), grouped(limit), percent(share)),
+            format!("{} orphaned sockets of {} that the kernel allows ({}).", grouped(count), grouped(limit), percent(share)),
         )
     })
 }
 
-fn memory(tcp: &Tcp) -> Option<Finding> {
+fn memory(tcp: &Tcp, history: &History) -> Option<Finding> {
     let (bytes, [_, pressure, high]) = (tcp.memory_bytes?, tcp.memory_limit_bytes?);
-    if bytes < pressure || high == 0 {
+    let aborts = event_rate(tcp, "abort_on_memory", history);
+    if (bytes < pressure && aborts.is_none()) || high == 0 {
         return None;
     }
-    let share = bytes as f64 / high as f64;
-    let severity = if bytes >= high {
+    let severity = if bytes >= high || aborts.is_some() {
         Severity::Critical
     } else {
         Severity::Warning
     };
     let mib = |bytes: u64| grouped(bytes >> 20);
+    let mut because = Vec::from_iter(aborts.map(|per_second| {
+        format!(
+            "{} connections a second are reset for want of memory or because of too many orphans (TCPAbortOnMemory).",
+            rate(per_second)
+        )
+    }));
+    because.push("Above the pressure threshold the kernel shrinks every buffer; at the highest one it drops data and resets connections. The memory is the machine's.".to_owned());
     Some(Finding {
-        because: vec![
-            "Above the pressure threshold the kernel shrinks every buffer; at the highest one it drops data and resets connections.".to_owned(),
-        ],
+        because,
         advice: vec![
-            Advice::new("Find the sockets with full queues (ss -tm): readers that do not read, peers that do not acknowledge."),
-            Advice::risking("Raise net.ipv4.tcp_mem.", "The memory is the kernel's and cannot be swapped."),
+            Advice::new(
+                "Find the sockets with full queues (ss -tm): readers that do not read, peers that do not acknowledge.",
+            ),
+            Advice::risking(
+                "Raise net.ipv4.tcp_mem.",
+                "The memory is the kernel's and cannot be swapped.",
+            ),
         ],
-        ..table(
+        ..Finding::new(
             "tcp-memory",
-            "TCP memory",
+            "TCP memory".to_owned(),
             severity,
-            share,
-            format!("{} MiB of TCP buffers: pressure begins at {} MiB, the end is {} MiB.", mib(bytes), mib(pressure), mib(high)),
+            bytes as f64 / high as f64,
+            format!(
+                "{} MiB of TCP buffers: pressure begins at {} MiB, the end is {} MiB.",
+                mib(bytes),
+                mib(pressure),
+                mib(high)
+            ),
         )
     })
 }

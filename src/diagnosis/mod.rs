@@ -3,16 +3,20 @@
 //!
 //! The ids of the findings are shared with the runbooks under `deploy/`.
 
+mod conntrack;
+mod cures;
+mod destinations;
 mod growth;
 mod limits;
-mod ports;
 mod sockets;
+mod sources;
 
 use std::time::Duration;
 
 use serde::Serialize;
 
 use crate::collectors::Facts;
+use crate::kernel::state::StateCounts;
 
 pub use growth::{Growth, History};
 
@@ -78,7 +82,10 @@ impl Advice {
 pub struct PortFigures {
     pub used: u32,
     pub reusable: u32,
+    /// Of the used ones, those that are off the capacity already.
+    pub bind_first: u32,
     pub available: u32,
+    /// `available - (used - reusable - bind_first)`.
     pub free: u32,
     pub closes_per_second: f64,
     pub sustainable_per_second: f64,
@@ -111,6 +118,29 @@ pub struct Finding {
     pub share: f64,
 }
 
+impl Finding {
+    /// One without reasons, advice and figures yet.
+    fn new(
+        id: &'static str,
+        subject: String,
+        severity: Severity,
+        share: f64,
+        what: String,
+    ) -> Self {
+        Self {
+            id,
+            severity,
+            subject,
+            what,
+            because: Vec::new(),
+            advice: Vec::new(),
+            ports: None,
+            exhausted_in: None,
+            share: share.min(1.0),
+        }
+    }
+}
+
 fn in_seconds<S: serde::Serializer>(
     time: &Option<Duration>,
     serializer: S,
@@ -123,7 +153,9 @@ fn in_seconds<S: serde::Serializer>(
 
 /// Everything that is wrong, the worst first.
 pub fn diagnose(facts: &Facts, history: &History) -> Vec<Finding> {
-    let mut findings = ports::findings(facts, history);
+    let mut findings = destinations::findings(facts, history);
+    findings.extend(sources::findings(facts, history));
+    findings.extend(conntrack::findings(facts, history));
     findings.extend(limits::findings(facts, history));
     findings.extend(sockets::findings(facts, history));
     findings.sort_by(|a, b| {
@@ -147,8 +179,30 @@ fn grouped(number: impl Into<u64>) -> String {
     text
 }
 
+/// Cut off: nothing is full before it is.
 fn percent(share: f64) -> String {
-    format!("{:.0} %", (share * 100.0).floor())
+    format!("{:.0}%", (share * 100.0).floor())
+}
+
+/// Of something that happens so often in a second: `1.7`, `470`; cut off, so that
+/// nobody is promised more than there is.
+fn rate(per_second: f64) -> String {
+    if per_second < 10.0 {
+        format!("{:.1}", (per_second * 10.0).floor() / 10.0)
+    } else {
+        grouped(per_second as u64)
+    }
+}
+
+/// `90 time_wait, 10 established`, the most common first.
+fn by_state(states: &StateCounts) -> String {
+    let mut rows: Vec<_> = states.iter().filter(|&(_, count)| count > 0).collect();
+    rows.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+    let list: Vec<_> = rows
+        .iter()
+        .map(|&(state, count)| format!("{} {}", grouped(count), state.label()))
+        .collect();
+    list.join(", ")
 }
 
 /// `10.0.0.5:443`, `[2001:db8::5]:443`.
@@ -170,23 +224,4 @@ fn about(time: Duration) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(grouped(7_u32), "7");
-        assert_eq!(grouped(28_232_u32), "28,232");
-        assert_eq!(grouped(1_000_000_u32), "1,000,000");
-        assert_eq!(percent(0.999), "99 %", "never full before it is");
-        assert_eq!(endpoint("::1", 443), "[::1]:443");
-        assert_eq!(about(Duration::from_secs(600)), "in about 10 minutes");
-    }
-
-    #[test]
-    fn severities_are_ordered() {
-        assert!(Severity::Critical > Severity::Warning && Severity::Warning > Severity::Notice);
-        assert_eq!(Severity::of_share(0.49), None);
-        assert_eq!(Severity::of_share(0.9), Some(Severity::Critical));
-    }
-}
+mod tests;

@@ -139,7 +139,12 @@ fn diagnosed(finding: &crate::diagnosis::Finding) -> Finding {
         None => format!("To do: {}", advice.what),
     });
     Finding {
-        title: format!("{}: {}", finding.severity.label(), finding.what),
+        title: format!(
+            "{} ({}): {}",
+            finding.severity.label(),
+            finding.id,
+            finding.what
+        ),
         lines: finding.because.iter().cloned().chain(advice).collect(),
     }
 }

@@ -205,6 +205,7 @@ fn the_page_shows_the_worst_figures() {
         "href=\"/metrics\"",
         "href=\"/api/v1/snapshot\"",
         "Network namespace host",
+        "warning (accept-queue): 96 connections wait",
         "60.0 %",
         "87.5 %",
         "Worst destinations, of 1000 ports each",
