@@ -151,6 +151,7 @@ fn hot_line(criterion: &mut Criterion) {
                         |tally, record| tally.add(record, &listeners),
                     )
                     .expect("a whole dump");
+                tally.finish();
             });
         });
     }

@@ -161,6 +161,7 @@ impl<W: Wire> Observer<W> {
             |tally| tally.begin(ground, listeners, always, bound),
             |tally, record| tally.add(record, listeners),
         );
+        self.tally.finish();
         self.without_bound = match &dumped {
             Ok(()) if bound => Some(0),
             Ok(()) => self.without_bound.map(|dumps| dumps + 1),

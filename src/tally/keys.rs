@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::index::Index;
 use crate::kernel::state::{State, StateCounts};
 
 /// An address as a table keeps it.
@@ -183,7 +184,7 @@ pub const NO_SOURCE: u16 = u16::MAX;
 
 /// The keys of one address family.
 pub struct Table<A> {
-    index: HashTable<u32>,
+    index: Index,
     entries: Vec<Entry<A>>,
     counters: Vec<Counters>,
     hash: DefaultHashBuilder,
@@ -192,7 +193,7 @@ pub struct Table<A> {
 impl<A: Address> Default for Table<A> {
     fn default() -> Self {
         Self {
-            index: HashTable::new(),
+            index: Index::default(),
             entries: Vec::new(),
             counters: Vec::new(),
             hash: DefaultHashBuilder::default(),
@@ -216,12 +217,23 @@ impl<A: Address> Table<A> {
             let room = self.entries.len() * 2;
             self.entries = Vec::with_capacity(room);
             self.counters = Vec::with_capacity(self.counters.len() * 2);
-            self.index = HashTable::with_capacity(room);
+            self.index = Index::with_capacity(room);
             return;
         }
         self.index.clear();
         self.entries.clear();
         self.counters.clear();
+    }
+
+    #[inline]
+    pub fn hash(&self, key: &Key<A>) -> u64 {
+        hash_key(&self.hash, key)
+    }
+
+    /// Has the processor fetch what `entry` will need, without waiting for it.
+    #[inline]
+    pub fn glance(&self, hash: u64) {
+        self.index.glance(hash);
     }
 
     /// The entry of a key, made with `source` when it is new and there is
@@ -230,14 +242,12 @@ impl<A: Address> Table<A> {
     pub fn entry(
         &mut self,
         key: Key<A>,
+        hash: u64,
         room: bool,
         source: impl FnOnce() -> u16,
     ) -> Option<(u32, u16)> {
-        let hash = hash_key(&self.hash, &key);
-        if let Some(&at) = self
-            .index
-            .find(hash, |&at| self.entries[at as usize].key == key)
-        {
+        let entries = &self.entries;
+        if let Some(at) = self.index.find(hash, |at| entries[at as usize].key == key) {
             return Some((at, self.entries[at as usize].source));
         }
         if !room {
@@ -253,7 +263,7 @@ impl<A: Address> Table<A> {
         });
         let (entries, build) = (&self.entries, &self.hash);
         self.index
-            .insert_unique(hash, at, |&at| hash_key(build, &entries[at as usize].key));
+            .insert(hash, at, |at| hash_key(build, &entries[at as usize].key));
         Some((at, source))
     }
 
@@ -298,10 +308,9 @@ impl<A: Address> Table<A> {
 
     /// The counters of a key; nothing when it is not in the table.
     pub fn find(&self, key: &Key<A>) -> Counters {
-        let at = self.index.find(hash_key(&self.hash, key), |&at| {
-            self.entries[at as usize].key == *key
-        });
-        at.map(|&at| self.get(at).1).unwrap_or_default()
+        let is = |at: u32| self.entries[at as usize].key == *key;
+        let at = self.index.find(self.hash(key), is);
+        at.map(|at| self.get(at).1).unwrap_or_default()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key<A>, Counters)> {
@@ -393,11 +402,15 @@ mod tests {
         }
     }
 
+    fn entry(table: &mut Table<V4>, key: Key<V4>, room: bool, source: u16) -> Option<(u32, u16)> {
+        table.entry(key, table.hash(&key), room, || source)
+    }
+
     #[test]
     fn one_socket_and_many_are_counted_alike() {
         let mut table = Table::<V4>::default();
         for round in 0..3_u32 {
-            let (at, source) = table.entry(key(1, 443), true, || 7).unwrap();
+            let (at, source) = entry(&mut table, key(1, 443), true, 7).unwrap();
             assert_eq!(source, 7);
             table.record(
                 at,
@@ -416,7 +429,7 @@ mod tests {
     fn a_lost_port_is_never_reusable() {
         for sockets in [1, 2] {
             let mut table = Table::<V4>::default();
-            let (at, _) = table.entry(key(1, 443), true, || 0).unwrap();
+            let (at, _) = entry(&mut table, key(1, 443), true, 0).unwrap();
             for _ in 0..sockets {
                 table.record(
                     at,
@@ -432,9 +445,9 @@ mod tests {
     #[test]
     fn without_room_known_keys_go_on_and_new_ones_do_not() {
         let mut table = Table::<V4>::default();
-        table.entry(key(1, 443), true, || 0).unwrap();
-        assert!(table.entry(key(1, 443), false, || 0).is_some());
-        assert!(table.entry(key(2, 443), false, || 0).is_none());
+        entry(&mut table, key(1, 443), true, 0).unwrap();
+        assert!(entry(&mut table, key(1, 443), false, 0).is_some());
+        assert!(entry(&mut table, key(2, 443), false, 0).is_none());
         assert_eq!(table.len(), 1);
     }
 
@@ -447,7 +460,7 @@ mod tests {
                     local: [10, 0, 0, local],
                     ..key(9, port)
                 };
-                let (at, _) = table.entry(key, true, || 0).unwrap();
+                let (at, _) = entry(&mut table, key, true, 0).unwrap();
                 table.record(at, Seen::new(State::Established, 0));
             }
         }
@@ -464,11 +477,11 @@ mod tests {
     fn memory_is_given_back_after_a_peak() {
         let mut table = Table::<V4>::default();
         for port in 0..10_000 {
-            table.entry(key(1, port), true, || 0).unwrap();
+            entry(&mut table, key(1, port), true, 0).unwrap();
         }
         table.clear();
         assert!(table.entries.capacity() >= 10_000);
-        table.entry(key(1, 1), true, || 0).unwrap();
+        entry(&mut table, key(1, 1), true, 0).unwrap();
         table.clear();
         assert!(table.entries.capacity() < 100);
         assert!(table.index.capacity() < 100);

@@ -3,6 +3,7 @@
 //! `Tally::add` runs once for every TCP socket of the host. In the common case
 //! it allocates nothing, cannot fail and does one hash look-up.
 
+mod index;
 pub mod keys;
 pub mod listeners;
 pub mod sources;
@@ -104,6 +105,8 @@ pub struct Tally {
     port_states: Vec<StateCounts>,
     v4: Table<V4>,
     v6: Table<V6>,
+    waiting_v4: Vec<Waiting<V4>>,
+    waiting_v6: Vec<Waiting<V6>>,
     sources: Sources,
     untracked: u64,
 }
@@ -130,6 +133,8 @@ impl Tally {
             port_states: vec![StateCounts::default()],
             v4: Table::default(),
             v6: Table::default(),
+            waiting_v4: Vec::with_capacity(BATCH),
+            waiting_v6: Vec::with_capacity(BATCH),
             sources: Sources::default(),
             untracked: 0,
         }
@@ -164,6 +169,8 @@ impl Tally {
         self.port_states[0] = StateCounts::default();
         self.v4.clear();
         self.v6.clear();
+        self.waiting_v4.clear();
+        self.waiting_v6.clear();
         self.sources.clear();
         self.untracked = 0;
         for port in listeners.ports().iter().chain(watched.iter().copied()) {
@@ -202,7 +209,7 @@ impl Tally {
         }
     }
 
-    /// Counts one socket that does not listen.
+    /// Takes one socket that does not listen; `finish` follows the last one.
     #[inline]
     pub fn add(&mut self, record: &SocketRecord<'_>, listeners: &Listeners) {
         let (state, port, addresses) = (record.state(), record.local_port(), record.addresses());
@@ -227,18 +234,66 @@ impl Tally {
                 marks |= Seen::SETTLED | if reusable { Seen::REUSABLE } else { 0 };
             }
         }
-        let socket = Connected {
+        let service = if inbound { port } else { record.remote_port() };
+        let device = record.interface().min(u32::from(u16::MAX >> 1)) as u16;
+        let tag = device << 1 | u16::from(inbound);
+        let seen = Socket {
             port,
             in_range,
-            inbound,
-            service: if inbound { port } else { record.remote_port() },
-            device: record.interface().min(u32::from(u16::MAX >> 1)) as u16,
-            seen: (state, marks),
+            state,
+            marks,
         };
         match addresses {
-            Addresses::V4 { local, remote } => self.connected::<V4>(local, remote, &socket),
-            Addresses::V6 { local, remote } => self.connected::<V6>(local, remote, &socket),
+            Addresses::V4 { local, remote } => {
+                self.enqueue::<V4>(
+                    Key {
+                        local,
+                        remote,
+                        port: service,
+                        tag,
+                    },
+                    seen,
+                );
+            }
+            Addresses::V6 { local, remote } => {
+                self.enqueue::<V6>(
+                    Key {
+                        local,
+                        remote,
+                        port: service,
+                        tag,
+                    },
+                    seen,
+                );
+            }
         }
+    }
+
+    /// Counts what `add` still holds back. To be called after the last socket.
+    pub fn finish(&mut self) {
+        self.drain::<V4>();
+        self.drain::<V6>();
+    }
+
+    /// With many keys every look-up misses the cache. Sockets are therefore
+    /// counted a batch at a time, after all their slots have been asked for.
+    #[inline]
+    fn enqueue<A: Tabled>(&mut self, key: Key<A>, socket: Socket) {
+        let (table, queue) = A::parts(self);
+        let hash = table.hash(&key);
+        table.glance(hash);
+        queue.push(Waiting { key, hash, socket });
+        if queue.len() == BATCH {
+            self.drain::<A>();
+        }
+    }
+
+    fn drain<A: Tabled>(&mut self) {
+        let mut queue = std::mem::take(A::parts(self).1);
+        for waiting in queue.drain(..) {
+            self.connected(&waiting);
+        }
+        *A::parts(self).1 = queue;
     }
 
     /// The kernel dumps these before the connections, so that the ports they hold
@@ -279,44 +334,44 @@ impl Tally {
     }
 
     #[inline]
-    fn connected<A: Tabled>(&mut self, local: A, remote: A, socket: &Connected) {
-        let (state, mut marks) = socket.seen;
+    fn connected<A: Tabled>(&mut self, waiting: &Waiting<A>) {
+        let Waiting {
+            key,
+            hash,
+            socket:
+                Socket {
+                    port,
+                    in_range,
+                    state,
+                    mut marks,
+                },
+        } = *waiting;
         let room = self.v4.len() + self.v6.len() < self.limit;
-        let tag = socket.device << 1 | u16::from(socket.inbound);
-        let key = Key {
-            local,
-            remote,
-            port: socket.service,
-            tag,
-        };
-        let sources = &mut self.sources;
-        let entry =
-            A::table(&mut self.v4, &mut self.v6).entry(key, room, || sources.place(local.to_ip()));
+        let (table, sources) = A::table(self);
+        let entry = table.entry(key, hash, room, || sources.place(key.local.to_ip()));
         if entry.is_none() {
             self.untracked += 1;
         }
-        if socket.in_range {
-            let place = entry.map_or_else(|| self.sources.place(local.to_ip()), |(_, place)| place);
-            let first_there = self.sources.hold(place, socket.port);
-            if !socket.inbound {
-                marks |= Seen::IN_RANGE;
-                if self.lost.contains(socket.port) {
-                    marks = marks & !(Seen::REUSABLE | Seen::SETTLED) | Seen::LOST;
-                } else {
-                    let preferred = (socket.port ^ self.first) & 1 == 0;
-                    marks |= if preferred { Seen::PREFERRED } else { 0 };
-                    if !first_there && place != NO_SOURCE {
-                        self.shared.insert(socket.port);
-                    } else if !preferred && let Some((at, _)) = entry {
-                        self.suspect(at, socket.port, A::V6, marks);
-                    }
-                }
-            } else {
+        if in_range {
+            let sources = &mut self.sources;
+            let place = entry.map_or_else(|| sources.place(key.local.to_ip()), |(_, place)| place);
+            let first_there = sources.hold(place, port);
+            if key.is_inbound() {
                 marks &= !(Seen::REUSABLE | Seen::SETTLED);
+            } else if self.lost.contains(port) {
+                marks = marks & !(Seen::REUSABLE | Seen::SETTLED) | Seen::IN_RANGE | Seen::LOST;
+            } else {
+                let preferred = (port ^ self.first) & 1 == 0;
+                marks |= Seen::IN_RANGE | if preferred { Seen::PREFERRED } else { 0 };
+                if !first_there && place != NO_SOURCE {
+                    self.shared.insert(port);
+                } else if !preferred && let Some((at, _)) = entry {
+                    self.suspect(at, port, A::V6, marks);
+                }
             }
         }
         if let Some((at, _)) = entry {
-            A::table(&mut self.v4, &mut self.v6).record(at, Seen::new(state, marks));
+            A::table(self).0.record(at, Seen::new(state, marks));
         }
     }
 
@@ -447,35 +502,58 @@ pub fn unbound<A: Address>(table: &Table<A>, key: &Key<A>) -> keys::Counters {
     })
 }
 
-/// What `connected` needs to know of a socket beside its addresses.
-struct Connected {
+/// How many look-ups are under way at once: more than a core has buffers for
+/// gain nothing.
+const BATCH: usize = 16;
+
+/// What is counted of a socket beside its key.
+#[derive(Clone, Copy)]
+struct Socket {
     port: u16,
     in_range: bool,
-    inbound: bool,
-    service: u16,
-    device: u16,
-    seen: (State, u16),
+    state: State,
+    marks: u16,
+}
+
+/// A socket whose key is being looked up.
+struct Waiting<A> {
+    key: Key<A>,
+    hash: u64,
+    socket: Socket,
 }
 
 /// An address that knows its table.
 trait Tabled: Address {
     const V6: bool;
-    fn table<'t>(v4: &'t mut Table<V4>, v6: &'t mut Table<V6>) -> &'t mut Table<Self>;
+    fn table(tally: &mut Tally) -> (&mut Table<Self>, &mut Sources);
+    fn parts(tally: &mut Tally) -> (&mut Table<Self>, &mut Vec<Waiting<Self>>);
 }
 
 impl Tabled for V4 {
     const V6: bool = false;
+
     #[inline]
-    fn table<'t>(v4: &'t mut Table<V4>, _: &'t mut Table<V6>) -> &'t mut Table<Self> {
-        v4
+    fn table(tally: &mut Tally) -> (&mut Table<Self>, &mut Sources) {
+        (&mut tally.v4, &mut tally.sources)
+    }
+
+    #[inline]
+    fn parts(tally: &mut Tally) -> (&mut Table<Self>, &mut Vec<Waiting<Self>>) {
+        (&mut tally.v4, &mut tally.waiting_v4)
     }
 }
 
 impl Tabled for V6 {
     const V6: bool = true;
+
     #[inline]
-    fn table<'t>(_: &'t mut Table<V4>, v6: &'t mut Table<V6>) -> &'t mut Table<Self> {
-        v6
+    fn table(tally: &mut Tally) -> (&mut Table<Self>, &mut Sources) {
+        (&mut tally.v6, &mut tally.sources)
+    }
+
+    #[inline]
+    fn parts(tally: &mut Tally) -> (&mut Table<Self>, &mut Vec<Waiting<Self>>) {
+        (&mut tally.v6, &mut tally.waiting_v6)
     }
 }
 

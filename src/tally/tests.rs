@@ -199,6 +199,7 @@ fn heavy_keys_are_exact_where_a_million_do_not_fit() {
         bytes[24..28].copy_from_slice(&(peer + 1).to_be_bytes());
         tally.add(&SocketRecord::parse(&bytes).unwrap(), &listeners);
     }
+    tally.finish();
 
     for peer in 0..HEAVY {
         let key = Key {
@@ -323,6 +324,7 @@ proptest! {
         for record in &records {
             tally.add(record, &listeners);
         }
+        tally.finish();
         let counted = tally.sockets().iter().map(StateCounts::total).sum::<u32>() as usize;
         prop_assert_eq!(counted, records.len() + listeners.all().len());
         let all = udp.sockets().iter().map(|counts| counts.total()).sum::<u32>();

@@ -388,6 +388,7 @@ pub fn count(tally: &mut Tally, ground: &Ground, socks: &[Sock], watched: &[u16]
             tally.add(&SocketRecord::parse(&sock.bytes()).unwrap(), &listeners);
         }
     }
+    tally.finish();
     listeners
 }
 
