@@ -1,11 +1,12 @@
 //! Start, readiness, log and end.
 
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::exporter::{DEFAULT, Exporter, PATIENCE, PROMPTLY, address, status};
+use super::exporter::{BINARY, DEFAULT, Exporter, PATIENCE, PROMPTLY, address, status};
 use super::gate::Gate;
 use crate::support::netns::in_netns;
 use crate::support::sockets::Repaired;
@@ -154,5 +155,26 @@ fn the_log_has_a_line_for_the_start_and_none_per_poll() {
         let after = exporter.process.log();
         let more: Vec<_> = after.lines().skip(before.lines().count()).collect();
         assert!(more.len() == 1 && more[0].contains("stopped"), "{after}");
+    });
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_nothing() {
+    let name = "daemon::life::a_log_that_cannot_be_written_ends_nothing";
+    in_netns(name, &[], || {
+        // Writing to it is ENOSPC (full(4)).
+        let to_nowhere = "exec \"$0\" \"$@\" 2>/dev/full";
+        let start = |arguments: &[&str]| {
+            let mut command = Command::new("sh");
+            command.args(["-c", to_nowhere, BINARY]).args(arguments);
+            Exporter::from(&mut command)
+        };
+        let mut exporter = start(&[]);
+        exporter.wait_ready(DEFAULT);
+        let mut second = start(&[]);
+        let refused = second.process.ended_within(PATIENCE).expect("a taken port");
+        assert_eq!(refused.code(), Some(1));
+        let (status, _) = exporter.stop(Signal::TERM);
+        assert!(status.success(), "{status}");
     });
 }
