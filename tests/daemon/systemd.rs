@@ -101,6 +101,20 @@ fn the_watchdog_is_fed_while_snapshots_are_fresh() {
     });
 }
 
+#[test]
+fn a_manager_that_hears_nothing_is_mentioned_once() {
+    let name = "daemon::systemd::a_manager_that_hears_nothing_is_mentioned_once";
+    in_netns(name, &[], || {
+        let mut command = Command::new(BINARY);
+        command.envs([("NOTIFY_SOCKET", "/nobody"), ("WATCHDOG_USEC", "20000")]);
+        let exporter = Exporter::from(&mut command);
+        exporter.wait_ready(DEFAULT);
+        thread::sleep(Duration::from_millis(300));
+        let log = exporter.process.log();
+        assert_eq!(log.matches("cannot tell systemd").count(), 1, "{log}");
+    });
+}
+
 /// The exporter with one descriptor handed in, as sd_listen_fds(3) describes. The
 /// shell is there to know the process's own id.
 fn handed(descriptor: impl AsFd, arguments: &[&str]) -> Command {
