@@ -18,8 +18,6 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// What the exporter promises of its start and of its end.
 pub const PROMPTLY: Duration = Duration::from_secs(1);
 
-pub const BINARY: &str = env!("CARGO_BIN_EXE_sockdiag-exporter");
-
 /// The default, as a client on this machine says it.
 pub const DEFAULT: &str = "127.0.0.1:10061";
 
@@ -30,7 +28,7 @@ pub struct Exporter {
 
 impl Exporter {
     pub fn start(arguments: &[&str]) -> Self {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.args(arguments);
         Self::from(&mut command)
     }
@@ -40,7 +38,7 @@ impl Exporter {
         let directory = TempDir::new().expect("a temporary directory");
         let file = directory.path().join("exporter.toml");
         std::fs::write(&file, toml).expect("it can be written");
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.arg("--config").arg(&file);
         Self::within(&mut command, directory)
     }
@@ -88,7 +86,7 @@ pub fn status(at: &str, path: &str) -> Option<u16> {
 
 /// Runs the binary to its end: exit code, standard output, standard error.
 pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    output(Command::new(BINARY).args(arguments))
+    output(Command::new(tools::exporter()).args(arguments))
 }
 
 /// A run that is refused: exit code and what it says on standard error.
@@ -113,7 +111,7 @@ pub fn output(command: &mut Command) -> (Option<i32>, String, String) {
 
 /// A command line with a configuration file.
 pub fn with_config(file: &Path) -> Command {
-    let mut command = Command::new(BINARY);
+    let mut command = Command::new(tools::exporter());
     command.args([OsStr::new("--config"), file.as_os_str()]);
     command
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::exporter::{BINARY, DEFAULT, Exporter, PATIENCE, PROMPTLY, address, status};
+use super::exporter::{DEFAULT, Exporter, PATIENCE, PROMPTLY, address, status};
 use super::gate::Gate;
 use crate::support::netns::in_netns;
 use crate::support::sockets::Repaired;
@@ -166,7 +166,10 @@ fn a_log_that_cannot_be_written_ends_nothing() {
         let to_nowhere = "exec \"$0\" \"$@\" 2>/dev/full";
         let start = |arguments: &[&str]| {
             let mut command = Command::new("sh");
-            command.args(["-c", to_nowhere, BINARY]).args(arguments);
+            command
+                .args(["-c", to_nowhere])
+                .arg(tools::exporter())
+                .args(arguments);
             Exporter::from(&mut command)
         };
         let mut exporter = start(&[]);

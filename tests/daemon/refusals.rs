@@ -7,9 +7,9 @@ use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::exporter::{BINARY, DEFAULT, Exporter, address, refusal, status, with_config};
-use crate::support::http;
+use super::exporter::{DEFAULT, Exporter, address, refusal, status, with_config};
 use crate::support::netns::{in_netns, set_sysctl};
+use crate::support::{http, tools};
 
 /// The only line of a refused start.
 fn line(command: &mut Command, code: i32) -> String {
@@ -28,7 +28,10 @@ fn an_address_that_cannot_be_had_is_named() {
             ("192.0.2.1:9001", "the address is not this host's"),
         ];
         for (listen, cause) in cases {
-            let said = line(Command::new(BINARY).args(["--listen", listen]), 1);
+            let said = line(
+                Command::new(tools::exporter()).args(["--listen", listen]),
+                1,
+            );
             let expected = format!("sockdiag-exporter: cannot listen on {listen}: {cause}");
             assert!(said.starts_with(&expected), "{said}");
         }
@@ -39,7 +42,7 @@ fn an_address_that_cannot_be_had_is_named() {
 fn a_privileged_port_needs_the_capability() {
     let name = "daemon::refusals::a_privileged_port_needs_the_capability";
     in_netns(name, &[], || {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.args(["--listen", "127.0.0.1:80"]);
         // SAFETY: between fork and exec the closure makes one system call.
         unsafe { command.pre_exec(without_bind_service) };
@@ -78,10 +81,10 @@ fn a_bad_configuration_exits_with_2() {
         assert!(said.contains("missing.toml"), "{said}");
 
         let variable = "SOCKDIAG_EXPORTER__POLL__INTERVAL";
-        let said = line(Command::new(BINARY).env(variable, "5"), 2);
+        let said = line(Command::new(tools::exporter()).env(variable, "5"), 2);
         assert!(said.contains(variable), "{said}");
 
-        let (code, said) = refusal(Command::new(BINARY).arg("--no-such-flag"));
+        let (code, said) = refusal(Command::new(tools::exporter()).arg("--no-such-flag"));
         assert!(code == 2 && said.contains("--no-such-flag"), "{said}");
     });
 }
@@ -90,7 +93,7 @@ fn a_bad_configuration_exits_with_2() {
 fn without_ipv6_the_default_serves_ipv4() {
     let name = "daemon::refusals::without_ipv6_the_default_serves_ipv4";
     in_netns(name, &[], || {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         // SAFETY: between fork and exec the closure makes two system calls on its stack.
         unsafe { command.pre_exec(refuse_ipv6_sockets) };
         let exporter = Exporter::from(&mut command);
@@ -98,7 +101,7 @@ fn without_ipv6_the_default_serves_ipv4() {
         let log = exporter.process.log();
         assert!(log.contains("listen=\"0.0.0.0:10061\""), "{log}");
 
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.args(["--listen", "[::1]:9000"]);
         // SAFETY: as above.
         unsafe { command.pre_exec(refuse_ipv6_sockets) };

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::exporter::{BINARY, DEFAULT, Exporter, PATIENCE, refusal, status};
+use super::exporter::{DEFAULT, Exporter, PATIENCE, refusal, status};
 use super::gate::Gate;
 use crate::support::netns::in_netns;
 use crate::support::tools;
@@ -47,7 +47,7 @@ impl Manager {
     fn starts(&self, toml: &str, environment: &[(&str, &str)]) -> Exporter {
         let file = self.directory.path().join("exporter.toml");
         std::fs::write(&file, toml).unwrap();
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.arg("--config").arg(file);
         command.env("NOTIFY_SOCKET", self.directory.path().join("notify"));
         command.envs(environment.iter().copied());
@@ -105,7 +105,7 @@ fn the_watchdog_is_fed_while_snapshots_are_fresh() {
 fn a_manager_that_hears_nothing_is_mentioned_once() {
     let name = "daemon::systemd::a_manager_that_hears_nothing_is_mentioned_once";
     in_netns(name, &[], || {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.envs([("NOTIFY_SOCKET", "/nobody"), ("WATCHDOG_USEC", "20000")]);
         let exporter = Exporter::from(&mut command);
         exporter.wait_ready(DEFAULT);
@@ -123,11 +123,8 @@ fn handed(descriptor: impl AsFd, arguments: &[&str]) -> Command {
     let high: OwnedFd = rustix::io::fcntl_dupfd_cloexec(descriptor, 10).unwrap();
     let mut command = Command::new("sh");
     command
-        .args([
-            "-c",
-            "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\"",
-            BINARY,
-        ])
+        .args(["-c", "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" \"$@\""])
+        .arg(tools::exporter())
         .args(arguments);
     let hand_in = move || {
         // SAFETY: makes a descriptor of one that the closure owns.
@@ -172,7 +169,7 @@ fn a_handed_socket_that_cannot_be_served_is_refused() {
 fn another_process_s_sockets_are_not_taken() {
     let name = "daemon::systemd::another_process_s_sockets_are_not_taken";
     in_netns(name, &[], || {
-        let mut command = Command::new(BINARY);
+        let mut command = Command::new(tools::exporter());
         command.envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
         let exporter = Exporter::from(&mut command);
         exporter.wait_ready(DEFAULT);

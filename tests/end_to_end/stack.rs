@@ -56,7 +56,7 @@ impl Stack {
         write_configuration(here);
         let webhook = Webhook::at(address(WEBHOOK)).expect("the port is free");
         let exporter = Process::start(
-            Command::new(env!("CARGO_BIN_EXE_sockdiag-exporter"))
+            Command::new(tools::exporter())
                 .args(["--config".as_ref(), here.join("exporter.toml").as_os_str()]),
             &here.join("exporter.log"),
         );
