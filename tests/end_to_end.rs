@@ -225,8 +225,9 @@ fn the_ports_come_back(stack: &Stack) {
 fn the_exporter_dies(stack: &mut Stack) {
     const ALERT: &str = "SockdiagExporterDown";
     stack.exporter.kill().expect("it was alive");
-    let told = stack
-        .webhook
-        .wait(ALERT, SOON, |notice| is(notice, true, ALERT, "warning"));
-    assert_eq!(told.label("instance"), EXPORTER);
+    // On a slow machine it came without an instance before the first scrape, as it
+    // does where no target is known.
+    stack.webhook.wait(ALERT, SOON, |notice| {
+        is(notice, true, ALERT, "warning") && notice.label("instance") == EXPORTER
+    });
 }
