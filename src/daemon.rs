@@ -15,6 +15,7 @@ use crate::collectors::budget;
 use crate::collectors::observer::{Limits, Observer};
 use crate::config::Config;
 use crate::diagnosis::{History, diagnose};
+use crate::kernel::netlink::Wire;
 use crate::kernel::netns::Namespace;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
@@ -63,9 +64,17 @@ impl Daemon {
         if listeners.is_empty() {
             listeners = server::bind(&config.web.listen, config.web.listen_is_default())?;
         }
+        Self::collect(config, listeners, observer(config)?)
+    }
+
+    /// Starts to poll with this observer.
+    fn collect<W: Wire + Send + 'static>(
+        config: &Config,
+        listeners: Vec<TcpListener>,
+        observer: Observer<W>,
+    ) -> Result<Self> {
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
-        let observer = observer(config)?;
         let stop = Stop::default();
         let poller = Poller {
             pace: Pace {
@@ -196,6 +205,15 @@ fn own_namespace(config: &Config) -> Result<Namespace> {
 }
 
 fn observer(config: &Config) -> Result<Observer> {
+    Ok(Observer::new(
+        limits(config)?,
+        Procfs::new(&config.procfs.root),
+        SockDiag::new(),
+    ))
+}
+
+/// Those that were asked for, or fewer where `limits.series` does not allow them.
+fn limits(config: &Config) -> Result<Limits> {
     let wanted = Limits {
         peers: config.limits.peers,
         destinations: config.limits.destinations,
@@ -224,9 +242,41 @@ fn observer(config: &Config) -> Result<Observer> {
             "limits.series is too small for the other limits, which are brought down"
         );
     }
-    Ok(Observer::new(
-        limits,
-        Procfs::new(&config.procfs.root),
-        SockDiag::new(),
-    ))
+    Ok(limits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::fake_kernel::Kernel;
+
+    /// Serves until it ends by itself; a kernel that answers like this.
+    fn end_with(kernel: &Kernel) -> Result<()> {
+        let mut config = Config::default();
+        config.web.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        let observer = Observer::new(
+            limits(&config)?,
+            Procfs::new(&config.procfs.root),
+            kernel.sock_diag(),
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        runtime.block_on(async {
+            let listeners = server::bind(&config.web.listen, false)?;
+            let daemon = Daemon::collect(&config, listeners, observer)?;
+            let end = daemon.serve(std::future::pending());
+            tokio::time::timeout(Duration::from_secs(10), end).await?
+        })
+    }
+
+    #[test]
+    fn a_collector_that_panics_ends_the_daemon_with_an_error() {
+        let error = end_with(&Kernel::new(|_| panic!("on purpose"))).unwrap_err();
+        assert!(
+            error.to_string().starts_with("the collector thread died"),
+            "{error}"
+        );
+    }
 }

@@ -16,14 +16,19 @@ fn main() -> ExitCode {
     match run(Cli::parse().command()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<ConfigError>() => {
-            eprintln!("{error}");
+            complain(&error.to_string());
             ExitCode::from(2)
         }
         Err(error) => {
-            eprintln!("sockdiag-exporter: {error:#}");
+            complain(&format!("sockdiag-exporter: {error:#}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The exit code must not depend on somebody listening, as eprintln! has it.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 fn run(command: Command) -> Result<()> {
@@ -82,7 +87,9 @@ fn print(text: &str) -> Result<()> {
     }
 }
 
-/// To standard error, where a service manager looks for it.
+/// To standard error, where a service manager looks for it. A line that cannot be
+/// written, because the disk is full or the reader is gone, is lost: the layer
+/// would complain about it with eprintln!, which panics then.
 fn start_log(config: &Config) {
     let log = tracing_subscriber::fmt()
         .with_max_level(
@@ -94,6 +101,7 @@ fn start_log(config: &Config) {
                 .unwrap_or(tracing::Level::INFO),
         )
         .with_target(false)
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     match config.log.format {
         LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),

@@ -34,7 +34,7 @@ pub async fn report(mut latest: Latest) {
             return pending().await;
         }
     }
-    say(&[NotifyState::Ready]);
+    let mut heard = say(&[NotifyState::Ready], true);
     let Some(timeout) = sd_notify::watchdog_enabled() else {
         return pending().await;
     };
@@ -43,17 +43,25 @@ pub async fn report(mut latest: Latest) {
     loop {
         tick.tick().await;
         if latest.fresh().is_some() {
-            say(&[NotifyState::Watchdog]);
+            heard = say(&[NotifyState::Watchdog], heard);
         }
     }
 }
 
 pub fn say_stopping() {
-    say(&[NotifyState::Stopping]);
+    say(&[NotifyState::Stopping], true);
 }
 
-fn say(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "cannot tell systemd");
+/// Whether it was heard. A failure is logged unless the last word failed too:
+/// the watchdog would repeat it for ever.
+fn say(state: &[NotifyState<'_>], was_heard: bool) -> bool {
+    match sd_notify::notify(state) {
+        Ok(()) => true,
+        Err(error) => {
+            if was_heard {
+                tracing::warn!(%error, "cannot tell systemd");
+            }
+            false
+        }
     }
 }

@@ -14,6 +14,7 @@ pub mod exposition;
 pub mod http;
 pub mod netns;
 pub mod plan;
+pub mod process;
 pub mod sockets;
 pub mod ss;
 pub mod tools;

@@ -42,6 +42,18 @@ pub fn skip(test: &str, reason: &str) {
     let _ = writeln!(io::stderr(), "SKIPPED: {test}: {reason}");
 }
 
+/// The exporter: a copy beside this test binary, where one was put for a user who
+/// may not read the build directory, else the one that was built with the test.
+pub fn exporter() -> PathBuf {
+    let test = env::current_exe().expect("procfs is mounted");
+    let copy = test.with_file_name("sockdiag-exporter");
+    if copy.is_file() {
+        copy
+    } else {
+        env!("CARGO_BIN_EXE_sockdiag-exporter").into()
+    }
+}
+
 /// Runs a program to its end and returns what it printed.
 ///
 /// # Panics

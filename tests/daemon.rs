@@ -1,0 +1,14 @@
+//! The daemon whole, as a library and as a program: start, readiness, refusals,
+//! log, signals, and what a service manager sees of it.
+
+mod support;
+
+mod daemon {
+    pub mod commands;
+    pub mod exporter;
+    pub mod gate;
+    pub mod library;
+    pub mod life;
+    pub mod refusals;
+    pub mod systemd;
+}
