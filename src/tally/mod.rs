@@ -276,12 +276,11 @@ impl Tally {
     }
 
     /// With many keys every look-up misses the cache. Sockets are therefore
-    /// counted a batch at a time, after all their slots have been asked for.
+    /// counted a batch at a time, so that the misses overlap.
     #[inline]
     fn enqueue<A: Tabled>(&mut self, key: Key<A>, socket: Socket) {
         let (table, queue) = A::parts(self);
         let hash = table.hash(&key);
-        table.glance(hash);
         queue.push(Waiting { key, hash, socket });
         if queue.len() == BATCH {
             self.drain::<A>();
@@ -289,7 +288,11 @@ impl Tally {
     }
 
     fn drain<A: Tabled>(&mut self) {
-        let mut queue = std::mem::take(A::parts(self).1);
+        let (table, queue) = A::parts(self);
+        for waiting in queue.iter() {
+            table.glance(waiting.hash);
+        }
+        let mut queue = std::mem::take(queue);
         for waiting in queue.drain(..) {
             self.connected(&waiting);
         }
@@ -502,8 +505,8 @@ pub fn unbound<A: Address>(table: &Table<A>, key: &Key<A>) -> keys::Counters {
     })
 }
 
-/// How many look-ups are under way at once: more than a core has buffers for
-/// gain nothing.
+/// How many look-ups are under way at once. A core has ten to sixteen buffers for
+/// lines that it waits for.
 const BATCH: usize = 16;
 
 /// What is counted of a socket beside its key.
