@@ -1,0 +1,85 @@
+//! Polls without end gain nothing: no memory, no file descriptors.
+
+mod support;
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use sockdiag_exporter::collectors::observer::{Limits, Observer};
+use sockdiag_exporter::diagnosis::{History, diagnose};
+use sockdiag_exporter::kernel::procfs::Procfs;
+use sockdiag_exporter::kernel::sock_diag::SockDiag;
+
+use support::netns::in_netns;
+use support::sockets::Listener;
+
+/// Unless SOCKDIAG_TEST_POLLS says another number.
+const POLLS: usize = 3_000;
+/// After so many everything that is kept has found its size.
+const SETTLED: usize = 500;
+/// Sockets come and go every so many polls.
+const CHANGE: usize = 20;
+/// Freed memory that the allocator happens to keep, in KiB.
+const SLACK: usize = 1024;
+
+fn observer() -> Observer {
+    let limits = Limits {
+        peers: 20,
+        destinations: 20,
+        sources: 20,
+        local_ports: 20,
+        tracked_keys: 400_000,
+        always: Vec::new(),
+        dump_timeout: Duration::from_secs(10),
+        peak_window: Duration::from_secs(60),
+    };
+    Observer::new(limits, Procfs::new("/proc"), SockDiag::new())
+}
+
+/// Resident KiB and open files of this process.
+fn usage() -> (usize, usize) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.unwrap().split_whitespace().next().unwrap();
+    let files = std::fs::read_dir("/proc/self/fd").unwrap().count();
+    (kib.parse().unwrap(), files)
+}
+
+#[test]
+fn polls_without_end_gain_nothing() {
+    in_netns("polls_without_end_gain_nothing", &[], || {
+        let listeners: Vec<_> = (0..8)
+            .map(|last| Listener::at(format!("127.0.1.{last}:443").parse().unwrap()).unwrap())
+            .collect();
+        let (mut observer, mut history) = (observer(), History::default());
+        let polls = std::env::var("SOCKDIAG_TEST_POLLS").map_or(POLLS, |n| n.parse().unwrap());
+        let (mut settled, mut most) = (None, 0);
+        let mut pairs = Vec::new();
+        for poll in 0..polls {
+            if poll % CHANGE == 0 {
+                pairs.clear();
+                for at in 0..poll / CHANGE * 7 % 31 {
+                    let listener = &listeners[at % listeners.len()];
+                    pairs.push(listener.pair(&listener.plan()).unwrap());
+                }
+            }
+            let (facts, _) = observer.observe(&AtomicBool::new(false));
+            history.record(&facts);
+            diagnose(&facts, &history);
+            let sockets = facts.sockets.measured().expect("a whole dump");
+            most = most.max(sockets.inet.total());
+            if poll == SETTLED {
+                pairs.clear();
+                settled = Some(usage());
+            }
+        }
+        pairs.clear();
+        let (before, after) = (settled.unwrap(), usage());
+        println!(
+            "resident KiB and files: {before:?} after {SETTLED} polls, {after:?} after {POLLS}"
+        );
+        assert!(most > 100, "sockets came and went: {most}");
+        assert!(after.0 <= before.0 + SLACK, "memory grew");
+        assert_eq!(after.1, before.1, "open files");
+    });
+}
