@@ -10,9 +10,14 @@ ENV SOCKDIAG_EXPORTER_REVISION=${REVISION}
 WORKDIR /src
 COPY . .
 # Linked with the C library of the build image. Naming the target keeps the flag off build scripts and macros, which
-# cannot be static. No name is ever looked up, which a static C library could not do.
-RUN RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
-    cargo build --release --locked --bin sockdiag-exporter --target x86_64-unknown-linux-gnu
+# cannot be static. No name is ever looked up, which a static C library could not do. The modes are set here: those of
+# the context are the builder's, and another user must read these files.
+RUN target=$(rustc -vV | sed -n 's/^host: //p') && \
+    RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
+    cargo build --release --locked --bin sockdiag-exporter --target "$target" && \
+    install -D -m 0755 "target/$target/release/sockdiag-exporter" /image/sockdiag-exporter && \
+    install -D -m 0644 config.example.toml /image/etc/sockdiag-exporter.toml && \
+    install -m 0644 LICENSE /image/LICENSE
 
 FROM scratch
 ARG REVISION=unknown
@@ -24,9 +29,7 @@ LABEL org.opencontainers.image.title="sockdiag-exporter" \
       org.opencontainers.image.documentation="https://github.com/sockdiag-exporter/sockdiag-exporter/blob/main/deploy/README.md" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
-COPY --from=build /src/target/x86_64-unknown-linux-gnu/release/sockdiag-exporter /sockdiag-exporter
-COPY config.example.toml /etc/sockdiag-exporter.toml
-COPY LICENSE /LICENSE
+COPY --from=build /image/ /
 # Nobody: a dump of one's own network namespace needs no privilege. A number, since there is no /etc/passwd.
 USER 65534:65534
 EXPOSE 10061

@@ -25,25 +25,34 @@ check() {
     fi
 }
 
-# Debian's package of each tool, installed once.
-tools() {
+# Debian's package of each tool, installed once. Their services stay off: the checks start what they need.
+tools() (
     local missing=() pair
-    for pair in promtool=prometheus prometheus-alertmanager=prometheus-alertmanager systemd-analyze=systemd \
+    for pair in python3=python3 promtool=prometheus prometheus-alertmanager=prometheus-alertmanager systemd-analyze=systemd \
         docker-compose=docker-compose curl=curl ip=iproute2 unshare=util-linux; do
         command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
     done
+    # The package that `python3 -m venv` wants beside python3.
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
     [ ${#missing[@]} = 0 ] && return
+    if [ ! -e /usr/sbin/policy-rc.d ]; then
+        trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+        printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d || return 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
     apt-get -o DPkg::Lock::Timeout=300 update -q >/dev/null &&
         apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends "${missing[@]}" >/dev/null
-}
+)
 
-# Python with what kubernetes/requirements.txt names: this one, or in CI one of its own.
+# Python with what kubernetes/requirements.txt names: this one, or in CI one of its own with these very versions.
 kubernetes() {
-    local python=python3
-    if [ "$ci" = true ] && ! python3 -c 'import yaml, jsonschema, kubernetes_validate' 2>/dev/null; then
-        python=../target/deploy-venv/bin/python
-        [ -x "$python" ] || python3 -m venv ../target/deploy-venv || return 1
-        "$python" -m pip install -q -r kubernetes/requirements.txt || return 1
+    local python=python3 venv=../target/deploy-venv
+    export PYTHONDONTWRITEBYTECODE=1
+    if [ "$ci" = true ]; then
+        python=$venv/bin/python
+        # One left half made has a python and no pip.
+        "$python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "$venv" || return 1
+        "$python" -m pip install -q --disable-pip-version-check --no-warn-script-location -r kubernetes/requirements.txt || return 1
     fi
     kubernetes/rules.py --check && "$python" kubernetes/check.py
 }

@@ -10,21 +10,26 @@ HOST_LINK = ("instance", "/d/sockdiag-host?var-datasource=${datasource}&var-job=
              "&var-instance=${__data.fields.instance}&${__url_time_range}")
 BY = "by (job, instance, netns)"
 CONNTRACK_FILL = f"sockdiag_conntrack_entries{{{NETNS}}} / sockdiag_conntrack_entries_limit{{{NETNS}}}"
+# Matched on all labels but those that one side lacks: a label of the scrape may be all that tells two hosts apart.
 CLOSES = (
-    f"max {BY} (sockdiag_ephemeral_destination_closes_per_second{{{NETNS}}})"
-    f" / on (job, instance, netns) sockdiag_ephemeral_sustainable_connects_per_second{{{NETNS}}}"
+    f"max {BY} (sockdiag_ephemeral_destination_closes_per_second{{{NETNS}}} / ignoring (protocol, source, destination, port)"
+    f" group_left () sockdiag_ephemeral_sustainable_connects_per_second{{{NETNS}}})"
 )
 QUEUES = f"sockdiag_listener_backlog_connections{{{NETNS}}} / (sockdiag_listener_backlog_limit_connections{{{NETNS}}} > 0)"
 BLOCKED = (
     f"clamp_min(sockdiag_ephemeral_destination_ports_used{{{NETNS}}}"
     f" - sockdiag_ephemeral_destination_ports_reusable{{{NETNS}}}"
     f" - sockdiag_ephemeral_destination_ports_bind_first{{{NETNS}}}, 0)"
-    f' / on (job, instance, netns) group_left () sockdiag_ephemeral_ports_available{{{NETNS},scope="destination"}}'
+    f" / ignoring (protocol, source, destination, port) group_left ()"
+    f' max without (scope) (sockdiag_ephemeral_ports_available{{{NETNS},scope="destination"}})'
 )
-# Answers, but serves no snapshot, or one that no poll has renewed for four intervals and a minute.
+# As the alert SockdiagSnapshotStale has it: answers, but serves no snapshot, or one that no poll has renewed for four
+# intervals and two minutes.
+SNAPSHOT = f"sockdiag_snapshot_timestamp_seconds{{{JOB}}}"
 STALE = (
-    f"(sockdiag_build_info{{{JOB}}} unless on (job, instance) sockdiag_snapshot_timestamp_seconds{{{JOB}}})"
-    f" or (time() - sockdiag_snapshot_timestamp_seconds{{{JOB}}} > on (job, instance) 4 * sockdiag_poll_interval_seconds{{{JOB}}} + 60)"
+    f"(max without (version, revision) (sockdiag_build_info{{{JOB}}}) unless {SNAPSHOT})"
+    f" or (time() - {SNAPSHOT} > 4 * sockdiag_poll_interval_seconds{{{JOB}}} + 120"
+    f" and changes(sockdiag_snapshot_timestamp_seconds{{{JOB}}}[10m]) == 0)"
 )
 
 
@@ -109,8 +114,8 @@ def exporters():
 
 def build():
     variables = [
-        variable("job", "label_values(sockdiag_build_info, job)", "Scrape jobs of the exporters.", many=True, listed=True),
-        variable("instance", 'label_values(sockdiag_build_info{job=~"$job"}, instance)', "Hosts.", many=True),
+        variable("job", 'label_values(up{job=~".*sockdiag.*"}, job)', "Scrape jobs named like sockdiag, also of exporters that are down.", many=True, listed=True),
+        variable("instance", 'label_values(up{job=~"$job"}, instance)', "Hosts.", many=True),
         variable("netns", f"label_values(sockdiag_ephemeral_port_range_first{{{JOB}}}, netns)", "Network namespaces; host is the exporter's own.", many=True),
     ]
     links = [{"type": "link", "title": "One host", "url": "/d/sockdiag-host", "icon": "dashboard",

@@ -5,6 +5,8 @@ from panels import ANY, CONNTRACK, PORTS, QUEUE, column, dashboard, lines, query
 HOST = 'job="$job",instance="$instance"'
 NETNS = f'{HOST},netns="$netns"'
 DESTINATION = f'sockdiag_ephemeral_ports_available{{{NETNS},scope="destination"}}'
+# On all labels but those of the many: a label of the scrape may be all that tells two hosts apart.
+PER_KEY = "ignoring (protocol, source, destination, port) group_left ()"
 SUSTAINABLE = f"sockdiag_ephemeral_sustainable_connects_per_second{{{NETNS}}}"
 BLOCKED = (
     f"clamp_min(sockdiag_ephemeral_destination_ports_used{{{NETNS}}}"
@@ -54,19 +56,19 @@ def ephemeral():
               [query(f"topk(10, sockdiag_ephemeral_destination_closes_per_second{{{NETNS}}})", "{{source}} to {{destination}} port {{port}}"),
                query(SUSTAINABLE, "sustainable")], "cps", dashed=["^sustainable$"]),
         table("Worst destinations", "Ports in use toward each destination from one source address. Blocked: used less those that the kernel would reuse now and those already off the capacity (bind-first), over those available.",
-              [column(f"max by (source, destination, port) ({BLOCKED} / on (job, instance, netns) group_left () {DESTINATION})", "blocked", "percentunit", PORTS),
+              [column(f"max by (source, destination, port) ({BLOCKED} / {PER_KEY} max without (scope) ({DESTINATION}))", "blocked", "percentunit", PORTS),
                column(per_destination("ports_used"), "used"),
                column(per_destination("ports_reusable"), "reusable"),
                column(per_destination("ports_bind_first"), "bind-first"),
                column(per_destination("closes_per_second"), "closes", "cps"),
-               column(f"max by (source, destination, port) (sockdiag_ephemeral_destination_closes_per_second{{{NETNS}}} / on (job, instance, netns) group_left () {SUSTAINABLE})", "closes over sustainable", "percentunit", (0.7, 1))],
+               column(f"max by (source, destination, port) (sockdiag_ephemeral_destination_closes_per_second{{{NETNS}}} / {PER_KEY} {SUSTAINABLE})", "closes over sustainable", "percentunit", (0.7, 1))],
               "blocked", width=14, empty="no outbound connections from the range"),
         table("What holds the destinations", "Outbound sockets by peer and state. time_wait: this side closes first. established: pools that never shrink. close_wait: the program does not close. syn_sent: the peer does not answer.",
               [column(f'topk(20, sum by (peer, port, state) (sockdiag_peer_sockets{{{NETNS},direction="outbound",peer!="other"}})) > 0', "sockets")],
               "sockets", width=10, empty="no outbound connections"),
         table("Local addresses", "Distinct ports in use per local address, wildcard sockets included, over those available to the source scope. * is any address: the pool of bind(0) on the wildcard.",
               [column(f'max by (protocol, source) (sockdiag_ephemeral_source_ports_used{{{NETNS}}})', "used"),
-               column(f'max by (protocol, source) (sockdiag_ephemeral_source_ports_used{{{NETNS}}} / on (job, instance, netns) group_left () sockdiag_ephemeral_ports_available{{{NETNS},scope="source"}})', "share", "percentunit")],
+               column(f'max by (protocol, source) (sockdiag_ephemeral_source_ports_used{{{NETNS}}} / ignoring (protocol, source) group_left () max without (scope) (sockdiag_ephemeral_ports_available{{{NETNS},scope="source"}}))', "share", "percentunit")],
               "share", width=10),
         lines("What the range is spent on", "available: capacity by scope. held: ports of listeners and bound sockets. bind-first: ports that bind() took from plain connect(), an estimate. reserved: ip_local_reserved_ports inside the range.",
               [query(f"sockdiag_ephemeral_ports_available{{{NETNS}}}", "available, {{scope}}"),

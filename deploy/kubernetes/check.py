@@ -3,12 +3,11 @@
 
 Kubernetes' own kinds against the schemas in kubernetes-validate (strict: unknown fields are refused), those of
 prometheus-operator against schemas/, and the DaemonSet against what this exporter promises.
-Needs kustomize or kubectl, and requirements.txt. Exit code: 0 fine, 1 faults, 2 a tool is missing."""
+Rendered by kustomize.py, and where kustomize or kubectl is here, by that too: both must be equal.
+Needs requirements.txt. Exit code: 0 fine, 1 faults, 2 a tool is missing."""
 
 import json
 import pathlib
-import shutil
-import subprocess
 import sys
 import tomllib
 
@@ -16,6 +15,8 @@ try:
     import jsonschema
     import kubernetes_validate
     import yaml
+
+    import kustomize
 except ImportError as error:
     print(f"{error.name} is missing: pip install -r deploy/kubernetes/requirements.txt", file=sys.stderr)
     sys.exit(2)
@@ -25,23 +26,22 @@ RULES = HERE.parent / "prometheus" / "rules"
 # The oldest and the newest Kubernetes that is looked at.
 VERSIONS = ("1.29", "1.33")
 EXPECTED = {
-    "base": ["ConfigMap", "DaemonSet", "Namespace", "ServiceAccount"],
-    "example": ["ConfigMap", "DaemonSet", "Namespace", "PodMonitor", "PrometheusRule", "ServiceAccount"],
+    "base": ["ConfigMap", "DaemonSet", "Namespace", "ResourceQuota", "ServiceAccount"],
+    "example": ["ConfigMap", "DaemonSet", "Namespace", "PodMonitor", "PrometheusRule", "ResourceQuota", "ServiceAccount"],
 }
 
 
-def render(directory):
-    if shutil.which("kustomize"):
-        command = ["kustomize", "build"]
-    elif shutil.which("kubectl"):
-        command = ["kubectl", "kustomize"]
-    else:
-        print("neither kustomize nor kubectl is here", file=sys.stderr)
-        sys.exit(2)
-    done = subprocess.run([*command, HERE / directory], capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(done.stderr.strip())
-    return list(yaml.safe_load_all(done.stdout))
+def render(directory, command):
+    """The objects, and what is said against them when kustomize itself renders others."""
+    def key(thing):
+        return thing["kind"], thing["metadata"]["name"]
+
+    ours = sorted(kustomize.render(HERE / directory), key=key)
+    if command is None:
+        return ours, []
+    theirs = sorted(kustomize.rendered(command, HERE / directory), key=key)
+    differ = [" ".join(key(each)) for each in theirs if each not in ours] + [" ".join(key(each)) for each in ours if each not in theirs]
+    return theirs, [f"kustomize.py renders another {each} than {command[0]}" for each in dict.fromkeys(differ)]
 
 
 def invalid(thing):
@@ -78,7 +78,8 @@ def daemonset(thing, names):
         "cannot gain privileges": inner["allowPrivilegeEscalation"] is False and inner["privileged"] is False,
         "has no token": pod["automountServiceAccountToken"] is False and pod["serviceAccountName"] in names["ServiceAccount"],
         "has its probes": [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("liveness", "readiness")] == ["/-/healthy", "/-/ready"],
-        "is limited": container["resources"] == {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "96Mi"}},
+        "is limited": container["resources"] == {"requests": {"cpu": "50m", "memory": "16Mi"}, "limits": {"memory": "96Mi"}},
+        "has a priority that the quota admits": pod["priorityClassName"] == "system-cluster-critical" and "ResourceQuota" in names,
         "is selected by its own labels": thing["spec"]["selector"]["matchLabels"].items() <= thing["spec"]["template"]["metadata"]["labels"].items(),
         "listens where the probes ask": port == 10061,
         "pins its image": ":" in container["image"] and not container["image"].endswith(":latest"),
@@ -111,12 +112,16 @@ def broken(things):
 
 def main():
     faults = []
+    command = kustomize.installed()
+    if command is None:
+        print("neither kustomize nor a recent kubectl is here: what kustomize.py renders is not compared with theirs")
     for directory, expected in EXPECTED.items():
         try:
-            things = render(directory)
+            things, differing = render(directory, command)
         except ValueError as error:
             faults.append(f"{directory}: {error}")
             continue
+        faults += [f"{directory}: {each}" for each in differing]
         kinds = sorted(each["kind"] for each in things)
         if kinds != expected:
             faults.append(f"{directory}: renders {kinds}")
