@@ -97,7 +97,7 @@ pub enum SnapshotFormat {
     Text,
     /// What /api/v1/snapshot serves.
     Json,
-    /// What /metrics serves.
+    /// The metrics of the kernel as /metrics serves them, without the exporter's own.
     Prometheus,
 }
 

@@ -116,7 +116,9 @@ impl<W: Wire> Poller<W> {
             }
             interrupted = self.observer.interrupted();
             states.report(&current.facts);
-            history.record(&current.facts);
+            if due {
+                history.record(&current.facts);
+            }
             self.publish(&current, &history);
             last = Some(current);
             // A poll that took longer than the interval is followed by the next
@@ -222,6 +224,7 @@ enum Said {
 
 impl States {
     fn report(&mut self, facts: &Facts) {
+        let mut told = Vec::new();
         for (collector, outcome) in facts.outcomes() {
             let now = match outcome {
                 Outcome::Up => Said::Up,
@@ -233,7 +236,10 @@ impl States {
                 continue;
             }
             match outcome {
+                // One dump feeds several collectors: its failure is told once.
+                Outcome::Failed(failure) if told.contains(&failure.message) => {}
                 Outcome::Failed(failure) => {
+                    told.push(failure.message.clone());
                     tracing::warn!(collector, error = failure.message, "collector failed");
                 }
                 Outcome::Absent => tracing::info!(collector, "not offered by this kernel"),

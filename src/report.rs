@@ -112,7 +112,9 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
         "share",
         "mostly",
     ]);
-    for row in ports.destinations.iter().take(ROWS) {
+    let mut worst: Vec<_> = ports.destinations.iter().collect();
+    worst.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
+    for row in worst.into_iter().take(ROWS) {
         let share = match ports.available_destination {
             0 => 1.0,
             available => f64::from(row.blocked()) / f64::from(available),

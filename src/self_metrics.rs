@@ -46,7 +46,7 @@ impl SelfMetrics {
             IntCounterVec::new(
                 Opts::new(
                     "sockdiag_collector_errors_total",
-                    "Polls in which a collector failed, since the start, by reason.",
+                    "Polls in which a collector failed, since the start, by reason; interrupted counts dumps that the kernel flagged, those that were made again included.",
                 ),
                 &["collector", "reason"],
             ),

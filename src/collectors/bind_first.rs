@@ -92,7 +92,10 @@ impl PortMemory {
             .minus(&lost)
             .minus(&parity.bound)
             .minus(&doubtful);
-        self.certain = lost.and(&in_use).minus(&self.joined);
+        // A listener that goes without leaving a connection behind frees its port:
+        // whoever has that at the next poll says nothing of the listener.
+        let bare = tally.listening().clone().minus(tally.occupied());
+        self.certain = lost.and(&in_use).minus(&bare).minus(&self.joined);
         self.bound = parity.bound;
         self.unjudged = parity.unjudged;
         self.has_judged = true;

@@ -247,7 +247,7 @@ static SOURCES_FOLDED: Metric = Metric::gauge(
 static UTILIZATION: Metric = Metric::gauge(
     "sockdiag_ephemeral_utilization_ratio",
     &["protocol", "scope"],
-    "Share of the capacity that is gone for the worst destination or source of all, as of the last poll; at 1 the next call fails (sock_diag).",
+    "Share of the capacity that is gone for the worst of all destinations or sources that are tracked, as of the last poll; at 1 the next call fails (sock_diag).",
 );
 static PEAK: Metric = Metric::gauge(
     "sockdiag_ephemeral_utilization_peak_ratio",
@@ -280,7 +280,7 @@ pub static METRICS: [&Metric; 17] = [
     &SUSTAINABLE,
 ];
 
-/// (source, destination, port, device index), largest use first.
+/// (source, destination, port, place of the device), largest use first.
 type DestinationKey = (IpAddr, IpAddr, u16, u16);
 
 /// What lives from poll to poll.
@@ -479,7 +479,7 @@ impl Chosen {
         }
         let describe = |&key: &DestinationKey| {
             let counters = find(tally.keys_v4(), &key).or_else(|| find(tally.keys_v6(), &key));
-            describe(key, &counters.unwrap_or_default())
+            describe(tally, key, &counters.unwrap_or_default())
         };
         Self {
             folded: all - shown.len() as u32,
@@ -525,12 +525,13 @@ fn find<A: Address>(
 }
 
 fn describe(
+    tally: &Tally,
     (source, destination, port, device): DestinationKey,
     counters: &Counters,
 ) -> Destination {
     Destination {
         source,
-        device: (device > 0).then(|| crate::kernel::netns::device_name(device.into())),
+        device: tally.device(device).map(crate::kernel::netns::device_name),
         destination,
         port,
         used: counters.in_range,

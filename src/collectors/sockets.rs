@@ -56,13 +56,18 @@ static LOCAL_PORT: Metric = Metric::gauge(
     &["protocol", "port", "state"],
     "Sockets as of the last poll on local ports with a listener or named in the configuration, the largest of them; all others in port other (sock_diag).",
 );
+static PORTS_FOLDED: Metric = Metric::gauge(
+    "sockdiag_local_ports_folded",
+    &["protocol"],
+    "Local ports with a listener as of the last poll beyond limits.local_ports, which are in port other (sock_diag).",
+);
 static UNTRACKED: Metric = Metric::gauge(
     "sockdiag_keys_untracked",
     &[],
     "Sockets as of the last poll whose peer did not fit in limits.tracked_keys; they count everywhere but by peer and destination (sock_diag).",
 );
 
-pub static METRICS: [&Metric; 4] = [&SOCKETS, &DIRECTION, &LOCAL_PORT, &UNTRACKED];
+pub static METRICS: [&Metric; 5] = [&SOCKETS, &DIRECTION, &LOCAL_PORT, &PORTS_FOLDED, &UNTRACKED];
 
 /// The states of a TCP socket on a port; `unknown` only when there are any.
 fn shown(state: State, count: u32) -> bool {
@@ -135,6 +140,7 @@ impl TcpSockets {
                 sink.sample(&LOCAL_PORT, &["tcp", &port, state.label()], count.into());
             }
         }
+        sink.sample(&PORTS_FOLDED, &["tcp"], self.ports_folded.into());
         sink.sample(&UNTRACKED, &[], self.untracked as f64);
     }
 }
@@ -197,6 +203,7 @@ impl UdpSockets {
                 sink.sample(&LOCAL_PORT, &["udp", &port, state], count.into());
             }
         }
+        sink.sample(&PORTS_FOLDED, &["udp"], self.ports_folded.into());
     }
 }
 

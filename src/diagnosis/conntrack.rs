@@ -87,11 +87,11 @@ fn advice(table: &Conntrack) -> Vec<Advice> {
             format!(
                 "Raise net.netfilter.nf_conntrack_max from {} to {}{buckets} (in the host's own network namespace; the limit is the same in all).",
                 grouped(limit),
-                grouped(limit * 2),
+                grouped(limit.saturating_mul(2)),
             ),
             format!(
                 "Up to {} MiB more of kernel memory.",
-                grouped((limit * ENTRY_BYTES).div_ceil(1 << 20))
+                grouped(limit.saturating_mul(ENTRY_BYTES).div_ceil(1 << 20))
             ),
         ),
         Advice::risking(

@@ -88,7 +88,6 @@ pub(super) fn event(subject: &str, event: &str) -> String {
 
 pub(super) const CONNTRACK: &str = "conntrack";
 pub(super) const CLOSE_WAIT: &str = "close_wait";
-pub(super) const TIME_WAIT: &str = "time_wait";
 
 pub(super) fn values(facts: &Facts) -> Vec<(String, u64)> {
     use crate::kernel::state::State;
@@ -120,7 +119,6 @@ pub(super) fn values(facts: &Facts) -> Vec<(String, u64)> {
         let count =
             |state| u64::from(sockets.inet.get(state)) + u64::from(sockets.inet6.get(state));
         values.push((CLOSE_WAIT.to_owned(), count(State::CloseWait)));
-        values.push((TIME_WAIT.to_owned(), count(State::TimeWait)));
     }
     values
 }

@@ -60,7 +60,7 @@ fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, history: &History) -> Opti
                 format!(
                     "Raise net.ipv4.tcp_max_tw_buckets from {} to {}.",
                     grouped(limit),
-                    grouped(limit * 2)
+                    grouped(limit.saturating_mul(2))
                 ),
                 "About 0.3 KiB of kernel memory for each.",
             ),
@@ -91,7 +91,7 @@ fn orphans(tcp: &Tcp) -> Option<Finding> {
         advice: vec![
             Advice::new("Find the peers that do not acknowledge (fin_wait1) or do not close (fin_wait2)."),
             Advice::risking(
-                format!("Raise net.ipv4.tcp_max_orphans from {} to {}.", grouped(limit), grouped(limit * 2)),
+                format!("Raise net.ipv4.tcp_max_orphans from {} to {}.", grouped(limit), grouped(limit.saturating_mul(2))),
                 "Each may hold up to 64 KiB of kernel memory.",
             ),
         ],

@@ -5,15 +5,15 @@
 //! `/proc/net` is the main thread's, so `thread-self/net/…` is read instead.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// No file read here is larger; a file that is says something else than it should.
-const FILE_BYTES: u64 = 1 << 20;
-/// The kernel gives a list of ports to the first read alone and cuts it off where
-/// the buffer ends (`proc_do_large_bitmap`, kernel/sysctl.c). The longest, every
-/// second port of all, has 196,608 bytes.
-const FIRST_READ: usize = 256 * 1024;
+/// Room for the first read, and for others if that was not enough. The kernel
+/// gives a list of ports to the first read alone and cuts it off where the buffer
+/// ends (`proc_do_large_bitmap`, kernel/sysctl.c); the longest, every second port
+/// of all, has 196,608 bytes. A file beyond the last says something else than it
+/// should.
+const READS: [usize; 3] = [4 << 10, 256 << 10, 1 << 20];
 
 /// Why a file gave no value.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +50,6 @@ pub struct Procfs {
 impl Procfs {
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
-    }
-
-    pub fn root(&self) -> &Path {
-        &self.root
     }
 
     /// Reads and parses one file. `Ok(None)` when there is no such file: the
@@ -106,17 +102,21 @@ impl Procfs {
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read;
-    let mut file = std::fs::File::open(path)?;
-    let mut bytes = vec![0; FIRST_READ];
-    let filled = file.read(&mut bytes)?;
-    bytes.truncate(filled);
-    file.take(FILE_BYTES + 1 - filled as u64)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES {
-        return Err(io::Error::other("larger than any file of this kind"));
+    for room in READS {
+        let mut file = std::fs::File::open(path)?;
+        let mut bytes = vec![0; room];
+        let filled = file.read(&mut bytes)?;
+        if filled == room {
+            continue;
+        }
+        bytes.truncate(filled);
+        let most = READS[READS.len() - 1] - filled;
+        file.take(most as u64).read_to_end(&mut bytes)?;
+        if bytes.len() < READS[READS.len() - 1] {
+            return Ok(bytes);
+        }
     }
-    Ok(bytes)
+    Err(io::Error::other("larger than any file of this kind"))
 }
 
 pub fn parse_number(text: &str) -> Option<u64> {

@@ -2,6 +2,7 @@
 //! net/ipv4/inet_diag.c, net/ipv4/udp_diag.c). No privilege is needed.
 
 use std::net::Ipv6Addr;
+use std::time::Instant;
 
 use netlink_packet_core::Emitable;
 use netlink_packet_sock_diag::constants::{
@@ -146,9 +147,12 @@ impl<W: Wire> SockDiag<W> {
         restart: impl Fn(&mut T),
         mut each: impl FnMut(&mut T, &SocketRecord<'_>),
     ) -> Result<(), DumpError> {
-        let mut is_second = false;
+        let (started, mut is_second) = (Instant::now(), false);
+        let whole = patience;
         loop {
             restart(into);
+            let timeout = whole.timeout.saturating_sub(started.elapsed());
+            let patience = Patience { timeout, ..whole };
             match self.attempt(what, patience, &mut |record| each(into, record)) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {

@@ -65,7 +65,7 @@ pub struct Key<A> {
     pub remote: A,
     /// The service's: the remote port of outbound, the local of inbound sockets.
     pub port: u16,
-    /// The device that the sockets are bound to, 0 for none, times two; plus one
+    /// The place of the device that the sockets are bound to, 0 for none, times two; plus one
     /// when the sockets are inbound.
     pub tag: u16,
 }

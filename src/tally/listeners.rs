@@ -1,7 +1,8 @@
 //! Who listens where: what tells inbound from outbound.
 
-use std::collections::HashSet;
 use std::net::IpAddr;
+
+use hashbrown::HashSet;
 
 use crate::kernel::sock_diag::{Addresses, Family, Queues, SocketRecord};
 use crate::kernel::state::{State, StateCounts};

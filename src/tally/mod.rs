@@ -28,8 +28,8 @@ pub const RECENT_MS: u32 = 10_000;
 const AGED_MS: u32 = 5_000;
 /// `LOOPBACK_IFINDEX` (include/net/flow.h).
 const LOOPBACK_INTERFACE: u32 = 1;
-/// Ports whose maker is looked into after the dump: 8 bytes each. One address
-/// alone has at most 32,768 of them.
+/// Ports whose maker is looked into after the dump: 12 bytes each. One address
+/// alone has at most 32,768 of them; those beyond the bound count as connect()'s.
 const SUSPECTS: usize = 1 << 20;
 
 /// Whether connect() takes the tuple of a TIME_WAIT socket over, once that is
@@ -75,7 +75,7 @@ struct Bound {
     port: u16,
 }
 
-/// Bound-only sockets that can be remembered from one dump to the next: 48 bytes
+/// Bound-only sockets that can be remembered from one dump to the next: 40 bytes
 /// each.
 const REMEMBERED_BOUND: usize = 65_536;
 
@@ -92,12 +92,14 @@ pub struct Tally {
     /// Ports in the range with a listener or a bound-only socket.
     held: PortSet,
     listening: PortSet,
-    /// Ports with two sockets of one local address: connect() made them.
+    /// Ports in the range with a connection.
+    occupied: PortSet,
+    /// Ports with two sockets of one local address, or with one that left the
+    /// choice to connect() (IP_BIND_ADDRESS_NO_PORT): connect() made them.
     shared: PortSet,
     bound: Vec<Bound>,
     bound_left_out: bool,
     suspects: Vec<Suspect>,
-    suspects_left_out: u64,
     sockets: [StateCounts; 2],
     directions: [StateCounts; 2],
     /// Which place in `port_states` a local port has; the first is nobody's.
@@ -105,6 +107,8 @@ pub struct Tally {
     port_states: Vec<StateCounts>,
     v4: Table<V4>,
     v6: Table<V6>,
+    /// Indices of the devices that sockets are bound to.
+    devices: Vec<u32>,
     waiting_v4: Vec<Waiting<V4>>,
     waiting_v6: Vec<Waiting<V6>>,
     sources: Sources,
@@ -122,17 +126,18 @@ impl Tally {
             lost: PortSet::default(),
             held: PortSet::default(),
             listening: PortSet::default(),
+            occupied: PortSet::default(),
             shared: PortSet::default(),
             bound: Vec::new(),
             bound_left_out: false,
             suspects: Vec::new(),
-            suspects_left_out: 0,
             sockets: Default::default(),
             directions: Default::default(),
             port_places: Box::new([0; 65_536]),
             port_states: vec![StateCounts::default()],
             v4: Table::default(),
             v6: Table::default(),
+            devices: Vec::new(),
             waiting_v4: Vec::with_capacity(BATCH),
             waiting_v6: Vec::with_capacity(BATCH),
             sources: Sources::default(),
@@ -160,8 +165,9 @@ impl Tally {
         self.lost = self.held.clone();
         self.lost.union_with(&ground.known_bound);
         self.shared.clear();
+        self.occupied.clear();
+        self.devices.clear();
         self.suspects.clear();
-        self.suspects_left_out = 0;
         self.sockets = [Family::Inet, Family::Inet6].map(|family| listeners.counts(family));
         self.directions = Default::default();
         self.port_places.fill(0);
@@ -234,8 +240,15 @@ impl Tally {
                 marks |= Seen::SETTLED | if reusable { Seen::REUSABLE } else { 0 };
             }
         }
+        let preferred = (port ^ self.first) & 1 == 0;
+        if in_range && !inbound && !preferred && record.binds_address_without_port() {
+            self.shared.insert(port);
+        }
         let service = if inbound { port } else { record.remote_port() };
-        let device = record.interface().min(u32::from(u16::MAX >> 1)) as u16;
+        let device = match record.interface() {
+            0 => 0,
+            index => self.device_place(index),
+        };
         let tag = device << 1 | u16::from(inbound);
         let seen = Socket {
             port,
@@ -267,6 +280,26 @@ impl Tally {
                 );
             }
         }
+    }
+
+    /// Devices that sockets are bound to are few; their indices may be large.
+    #[cold]
+    fn device_place(&mut self, index: u32) -> u16 {
+        let known = self.devices.iter().position(|&device| device == index);
+        let at = known.unwrap_or_else(|| {
+            if self.devices.len() < DEVICES {
+                self.devices.push(index);
+            }
+            self.devices.len() - 1
+        });
+        at as u16 + 1
+    }
+
+    /// Index of the device that a key speaks of; none for sockets without one.
+    pub fn device(&self, place: u16) -> Option<u32> {
+        self.devices
+            .get(usize::from(place).checked_sub(1)?)
+            .copied()
     }
 
     /// Counts what `add` still holds back. To be called after the last socket.
@@ -359,6 +392,7 @@ impl Tally {
             let sources = &mut self.sources;
             let place = entry.map_or_else(|| sources.place(key.local.to_ip()), |(_, place)| place);
             let first_there = sources.hold(place, port);
+            self.occupied.insert(port);
             if key.is_inbound() {
                 marks &= !(Seen::REUSABLE | Seen::SETTLED);
             } else if self.lost.contains(port) {
@@ -368,7 +402,10 @@ impl Tally {
                 marks |= Seen::IN_RANGE | if preferred { Seen::PREFERRED } else { 0 };
                 if !first_there && place != NO_SOURCE {
                     self.shared.insert(port);
-                } else if !preferred && let Some((at, _)) = entry {
+                } else if !preferred
+                    && !self.shared.contains(port)
+                    && let Some((at, _)) = entry
+                {
                     self.suspect(at, port, A::V6, marks);
                 }
             }
@@ -386,8 +423,6 @@ impl Tally {
                 v6,
                 marks,
             });
-        } else {
-            self.suspects_left_out += 1;
         }
     }
 
@@ -428,6 +463,11 @@ impl Tally {
         &self.listening
     }
 
+    /// Ports in the range with a connection, whoever opened it.
+    pub fn occupied(&self) -> &PortSet {
+        &self.occupied
+    }
+
     pub fn shared(&self) -> &PortSet {
         &self.shared
     }
@@ -443,11 +483,6 @@ impl Tally {
     /// Sockets whose key did not fit.
     pub fn untracked(&self) -> u64 {
         self.untracked
-    }
-
-    /// Whether some suspects did not fit: their ports are taken as connect()'s.
-    pub fn suspects_left_out(&self) -> u64 {
-        self.suspects_left_out
     }
 
     /// How many sockets there are on preferred ports toward the destination of a
@@ -504,6 +539,9 @@ pub fn unbound<A: Address>(table: &Table<A>, key: &Key<A>) -> keys::Counters {
         ..*key
     })
 }
+
+/// Devices that are told apart; sockets on further ones count with the last.
+const DEVICES: usize = 1024;
 
 /// How many look-ups are under way at once. A core has ten to sixteen buffers for
 /// lines that it waits for.
