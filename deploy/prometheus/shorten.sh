@@ -1,6 +1,6 @@
 #!/bin/sh
 # Prints a rule file with all of its times divided by FACTOR, for tests that
-# cannot wait: `for`, the interval of groups, ranges in brackets and offsets.
+# cannot wait: `for`, `keep_firing_for`, the interval of groups, ranges in brackets and offsets.
 # Thresholds stay as they are, and so does the horizon of predict_linear, which
 # is how far ahead an alert looks and not how long it waits.
 #
@@ -24,7 +24,7 @@ awk -v factor="$1" '
     {
         out = ""
         rest = $0
-        while (match(rest, /(\[|\[[0-9]+[smh]:|offset |^ *for: |^ *interval: )[0-9]+[smh]/)) {
+        while (match(rest, /(\[|\[[0-9]+[smh]:|offset |^ *for: |^ *keep_firing_for: |^ *interval: )[0-9]+[smh]/)) {
             found = substr(rest, RSTART, RLENGTH)
             out = out substr(rest, 1, RSTART - 1)
             rest = substr(rest, RSTART + RLENGTH)
