@@ -98,14 +98,20 @@ fn accepts(listener: &Sock, sock: &Sock) -> bool {
 }
 
 fn keys(tally: &Tally) -> BTreeMap<ModelKey, Counters> {
-    fn each<A: Address>(table: &Table<A>) -> impl Iterator<Item = (ModelKey, Counters)> {
+    fn each<A: Address>(
+        tally: &Tally,
+        table: &Table<A>,
+    ) -> impl Iterator<Item = (ModelKey, Counters)> {
         table.iter().map(|(key, counters)| {
+            let device = tally.device(key.device()).unwrap_or(0) as u16;
             let (local, remote) = (key.local.to_ip(), key.remote.to_ip());
-            let name = (local, remote, key.port, key.is_inbound(), key.device());
+            let name = (local, remote, key.port, key.is_inbound(), device);
             (name, counters)
         })
     }
-    each(tally.keys_v4()).chain(each(tally.keys_v6())).collect()
+    each(tally, tally.keys_v4())
+        .chain(each(tally, tally.keys_v6()))
+        .collect()
 }
 
 fn small_ground() -> Ground {
