@@ -40,6 +40,10 @@ enum Doing {
 struct Phase {
     doing: Doing,
     since: Instant,
+    /// When the first request came.
+    served_since: Option<Instant>,
+    /// When the first of the requests came that the client sent in one go.
+    run_since: Instant,
     /// Requests whose answer is not yet with the kernel.
     requests: u32,
     /// Of those, how many have their answer.
@@ -59,6 +63,8 @@ impl Activity {
         let phase = Phase {
             doing: Doing::Head,
             since: Instant::now(),
+            served_since: None,
+            run_since: Instant::now(),
             requests: 0,
             answers: 0,
         };
@@ -74,14 +80,18 @@ impl Activity {
         (phase.doing != Doing::Serving).then_some(phase.since)
     }
 
+    /// Since when it has been served; `None` before its first request.
+    pub fn served_since(&self) -> Option<Instant> {
+        self.phase.borrow().served_since
+    }
+
+    /// Ceases to serve.
     fn enter(&self, doing: Doing) {
         self.phase.send_modify(|phase| {
             phase.doing = doing;
             phase.since = Instant::now();
         });
-        if doing != Doing::Serving {
-            self.idle.notify_one();
-        }
+        self.idle.notify_one();
     }
 
     fn received(&self) {
@@ -90,12 +100,21 @@ impl Activity {
         }
     }
 
-    /// A request is whole.
+    /// A request is whole. One that was read along with the last gets no time
+    /// of its own: answers that are read slowly, one after the other, would hold
+    /// the place for ever.
     pub fn begin(&self) {
-        self.phase.send_modify(|phase| phase.requests += 1);
-        if self.waiting_since().is_some() {
-            self.enter(Doing::Serving);
-        }
+        self.phase.send_modify(|phase| {
+            phase.requests += 1;
+            let now = Instant::now();
+            phase.served_since.get_or_insert(now);
+            match phase.doing {
+                Doing::Serving => {}
+                Doing::Idle => phase.since = phase.run_since,
+                Doing::Head | Doing::Closing => (phase.since, phase.run_since) = (now, now),
+            }
+            phase.doing = Doing::Serving;
+        });
     }
 
     /// The answer to a request is made.
@@ -126,11 +145,9 @@ impl Activity {
             phase.requests -= answers;
             phase.answers = 0;
         });
-        self.enter(if requests == answers {
-            Doing::Idle
-        } else {
-            Doing::Serving
-        });
+        if requests == answers {
+            self.enter(Doing::Idle);
+        }
     }
 
     /// Returns when the connection has taken longer than it may.

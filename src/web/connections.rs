@@ -1,5 +1,6 @@
 //! The open connections: a bounded number of tasks, of which the one that has
-//! waited longest for its client makes way for a new one.
+//! waited longest for its client makes way for a new one, or else the one that
+//! was served longest.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -30,7 +31,9 @@ const HEADERS: usize = 64;
 const HEAD_BYTES: usize = 32 * 1024;
 
 /// A connection that was just accepted may have its request in the kernel
-/// already: it is given the time to be read before it has to make way.
+/// already: it is given the time to be read before it has to make way. One that
+/// was served before has less of a claim: it is asked to end without delay, and
+/// has this long to do so while another is left alone.
 const FIRST_READ: Duration = Duration::from_millis(50);
 
 /// How long requests in flight may take once the exporter stops.
@@ -39,6 +42,16 @@ const GRACE: Duration = Duration::from_millis(500);
 struct Open {
     task: AbortHandle,
     activity: Activity,
+    /// Tells the task to end after the answer in flight.
+    end: Arc<Notify>,
+    asked_to_end: bool,
+}
+
+impl Open {
+    /// A connection without a request so far would be closed unread.
+    fn may_ask(&self) -> bool {
+        !self.asked_to_end && self.activity.served_since().is_some()
+    }
 }
 
 /// All connections being served.
@@ -49,6 +62,9 @@ pub struct Connections {
     open: HashMap<Id, Open>,
     /// A connection ceased to serve.
     idle: Arc<Notify>,
+    /// How many were asked to end for the stream that wants a place, and when
+    /// the last of them was.
+    asked: Option<(usize, Instant)>,
     stopping: watch::Sender<bool>,
 }
 
@@ -60,41 +76,80 @@ impl Connections {
             tasks: JoinSet::new(),
             open: HashMap::new(),
             idle: Arc::default(),
+            asked: None,
             stopping: watch::Sender::new(false),
         }
     }
 
     /// Serves a new connection, or gives it back when there is no room for now.
     pub fn admit(&mut self, stream: TcpStream) -> Option<TcpStream> {
-        if self.open.len() >= self.limits.max_connections && !self.drop_longest_waiting() {
+        if self.open.len() >= self.limits.max_connections && !self.make_room() {
             return Some(stream);
         }
+        self.asked = None;
+        let end = Arc::<Notify>::default();
         let activity = Activity::new(self.idle.clone());
         let connection = Connection {
             router: self.router.clone(),
             limits: self.limits,
             activity: activity.clone(),
+            end: end.clone(),
             stopping: self.stopping.subscribe(),
         };
         let task = self.tasks.spawn(connection.serve(stream));
-        self.open.insert(task.id(), Open { task, activity });
+        let open = Open {
+            task,
+            activity,
+            end,
+            asked_to_end: false,
+        };
+        self.open.insert(open.task.id(), open);
         None
     }
 
     /// Closes the connection that has waited longest for its client, if any may
-    /// be closed yet.
-    pub fn drop_longest_waiting(&mut self) -> bool {
-        let Some((id, since)) = self.longest_waiting() else {
-            return false;
-        };
-        if since + FIRST_READ > Instant::now() {
-            return false;
-        }
-        if let Some(open) = self.open.remove(&id) {
+    /// be closed yet. Returns whether it did; otherwise room is on its way, as
+    /// those served longest are asked to end.
+    pub fn make_room(&mut self) -> bool {
+        if let Some((id, since)) = self.longest_waiting()
+            && since + FIRST_READ <= Instant::now()
+            && let Some(open) = self.open.remove(&id)
+        {
             tracing::debug!("closing an idle connection in favour of a new one");
             open.task.abort();
+            return true;
         }
-        true
+        if self.may_ask_at().is_some_and(|at| at <= Instant::now()) {
+            self.ask_to_end();
+        }
+        false
+    }
+
+    /// Clients that ask without a pause never wait for long enough to be closed,
+    /// and one that reads slowly may hold its place although it was asked: so
+    /// each time as many are asked as before together.
+    fn ask_to_end(&mut self) {
+        let asked = self.asked.map_or(0, |(asked, _)| asked);
+        let mut served: Vec<_> = self
+            .open
+            .values_mut()
+            .filter(|open| open.may_ask())
+            .collect();
+        served.sort_unstable_by_key(|open| open.activity.served_since());
+        let more = served.len().min(asked.max(1));
+        for open in &mut served[..more] {
+            open.asked_to_end = true;
+            open.end.notify_one();
+        }
+        self.asked = Some((asked + more, Instant::now()));
+    }
+
+    /// When the next may be asked to end, if any is left to ask.
+    fn may_ask_at(&self) -> Option<Instant> {
+        self.open.values().any(Open::may_ask).then(|| {
+            self.asked
+                .map_or_else(Instant::now, |(_, last)| last + FIRST_READ)
+        })
     }
 
     fn longest_waiting(&self) -> Option<(Id, Instant)> {
@@ -107,14 +162,16 @@ impl Connections {
     /// Returns when a connection has ended or, where one is wanted, when there
     /// may be room for another. Cancelling it loses nothing.
     pub async fn changed(&mut self, room_wanted: bool) {
-        let may_drop = match self.longest_waiting() {
-            Some((_, since)) => since + FIRST_READ,
-            None => Instant::now() + self.limits.request_timeout,
-        };
+        let may_drop = self.longest_waiting().map(|(_, since)| since + FIRST_READ);
+        let look_again = may_drop
+            .into_iter()
+            .chain(self.may_ask_at())
+            .min()
+            .unwrap_or_else(|| Instant::now() + self.limits.request_timeout);
         tokio::select! {
             Some(ended) = self.tasks.join_next_with_id() => self.forget(ended),
             () = self.idle.notified(), if room_wanted => {}
-            () = sleep_until(may_drop), if room_wanted => {}
+            () = sleep_until(look_again), if room_wanted => {}
             // Nothing is open, so nothing changes.
             else => std::future::pending().await,
         }
@@ -153,6 +210,7 @@ struct Connection {
     router: Router,
     limits: Limits,
     activity: Activity,
+    end: Arc<Notify>,
     stopping: watch::Receiver<bool>,
 }
 
@@ -162,6 +220,7 @@ impl Connection {
             router,
             limits,
             activity,
+            end,
             mut stopping,
         } = self;
         let watched = Watched::new(stream, activity.clone(), stopping.clone());
@@ -178,7 +237,7 @@ impl Connection {
             .serve_connection(TokioIo::new(watched), service);
         let mut connection = pin!(connection);
         let mut overdue = pin!(activity.overdue(limits));
-        let mut stopped = false;
+        let (mut stopped, mut ending) = (false, false);
         loop {
             tokio::select! {
                 ended = &mut connection => {
@@ -191,11 +250,10 @@ impl Connection {
                     tracing::debug!("closing a connection that takes too long");
                     return;
                 }
-                _ = stopping.wait_for(|&stopping| stopping), if !stopped => {
-                    stopped = true;
-                    connection.as_mut().graceful_shutdown();
-                }
+                _ = stopping.wait_for(|&stopping| stopping), if !stopped => stopped = true,
+                () = end.notified(), if !ending => ending = true,
             }
+            connection.as_mut().graceful_shutdown();
         }
     }
 }

@@ -25,7 +25,8 @@ pub struct Limits {
     pub max_connections: usize,
     /// Time for a client to send the head of a request.
     pub header_timeout: Duration,
-    /// Time from a whole head until the kernel has the whole answer.
+    /// Time from a whole head until the kernel has the whole answer, and those
+    /// to requests that were read meanwhile.
     pub request_timeout: Duration,
 }
 
@@ -33,7 +34,8 @@ pub struct Limits {
 /// flight have half a second to finish, and everything else is dropped.
 ///
 /// Where `limits.max_connections` are open, a new one takes the place of the one
-/// that has waited longest for its client, or waits while all are being answered.
+/// that has waited longest for its client. While all are being answered it waits,
+/// and those served longest are closed after the answer in flight.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
@@ -55,7 +57,7 @@ pub async fn serve(
             accepted = door.accept(), if turned_away.is_none() => match accepted {
                 Ok(stream) => turned_away = Some(stream),
                 // One descriptor less may be all that the next one needs.
-                Err(OutOfResources) => _ = connections.drop_longest_waiting(),
+                Err(OutOfResources) => _ = connections.make_room(),
             }
         }
     }

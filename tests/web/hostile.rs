@@ -1,6 +1,8 @@
 //! Clients that are silent, slow, too large, too many, or talk nonsense: none
 //! holds a scrape up.
 
+mod busy;
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener};
 use std::time::Duration;
