@@ -162,7 +162,7 @@ fn utilization(html: &mut Html, namespace: &NamespaceFacts) {
             Cell::Share(peak),
         ]
     };
-    let rows = [
+    let mut rows = vec![
         row(
             "tcp",
             "destination",
@@ -170,8 +170,11 @@ fn utilization(html: &mut Html, namespace: &NamespaceFacts) {
             peak.tcp_destination,
         ),
         row("tcp", "source", now.tcp_source, peak.tcp_source),
-        row("udp", "source", now.udp_source, peak.udp_source),
     ];
+    // Without a dump there is no figure, not one of zero.
+    if ephemeral.udp_sources.is_some() {
+        rows.push(row("udp", "source", now.udp_source, peak.udp_source));
+    }
     html.table(
         "Ephemeral ports gone, worst of each",
         &["Protocol", "Scope", "Now", "Peak"],
