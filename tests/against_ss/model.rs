@@ -152,6 +152,8 @@ impl Model {
             (port, there.count())
         });
         let shown = largest(sizes, self.limits.local_ports);
+        let folded = served.difference(&always).count() - shown.len();
+        page.put("local_ports_folded", &[("protocol", protocol)], folded);
         let mut shown: BTreeSet<_> = shown.into_iter().collect();
         shown.extend(&always);
         let rows = shown.iter().map(|&port| Some(port)).chain([None]);
