@@ -234,3 +234,15 @@ fn what_spilled_over_before_the_first_poll_is_not_taken_for_bind_s() {
     later.extend(toward(B, ONE, offsets(40_000, 1, 40).skip(35)));
     assert_eq!(polls.poll(40_000, &later).verdict.bind_first, 5);
 }
+
+/// A listener without connections leaves nothing behind: connect() may have its
+/// port by the next poll.
+#[test]
+fn a_listener_that_goes_leaves_its_port_to_connect() {
+    let mut polls = Polls::default();
+    let listen = |port| bound(State::Listen, &format!("{ONE}:{port}"));
+    let listeners: Vec<_> = offsets(40_000, 1, 30).map(listen).collect();
+    assert_eq!(polls.poll(40_000, &listeners).held, 30);
+    let verdict = polls.poll(40_000, &toward(A, ONE, 40_000..40_100)).verdict;
+    assert_eq!(verdict.bind_first, 0);
+}
