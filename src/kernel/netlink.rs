@@ -294,6 +294,14 @@ fn errno(payload: &[u8]) -> Option<i32> {
     Some(number.saturating_neg())
 }
 
+/// `N` bytes of a fixed part, from an offset that lies within it.
+#[inline]
+pub(super) fn octets<const N: usize, const M: usize>(of: &[u8; M], offset: usize) -> [u8; N] {
+    let mut octets = [0; N];
+    octets.copy_from_slice(&of[offset..offset + N]);
+    octets
+}
+
 /// One message inside a datagram.
 #[derive(Debug, PartialEq, Eq)]
 struct Frame<'b> {
@@ -326,16 +334,15 @@ impl<'b> Iterator for Frames<'b> {
             self.rest = &[];
             return Some(Err(DumpError::Malformed("header cut short")));
         };
-        let [l0, l1, l2, l3, k0, k1, f0, f1, s0, s1, s2, s3, ..] = *header;
-        let length = u32::from_ne_bytes([l0, l1, l2, l3]) as usize;
+        let length = u32::from_ne_bytes(octets(header, 0)) as usize;
         if length < HEADER_BYTES || length > self.rest.len() {
             self.rest = &[];
             return Some(Err(DumpError::Malformed("length beyond the datagram")));
         }
         let frame = Frame {
-            kind: u16::from_ne_bytes([k0, k1]),
-            flags: u16::from_ne_bytes([f0, f1]),
-            sequence: u32::from_ne_bytes([s0, s1, s2, s3]),
+            kind: u16::from_ne_bytes(octets(header, 4)),
+            flags: u16::from_ne_bytes(octets(header, 6)),
+            sequence: u32::from_ne_bytes(octets(header, 8)),
             payload: &self.rest[HEADER_BYTES..length],
         };
         // The last message need not be padded.

@@ -11,7 +11,7 @@ use netlink_packet_sock_diag::constants::{
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::netlink::{DumpError, Dumper, KernelWire, Patience, Request, Wire};
+use super::netlink::{DumpError, Dumper, KernelWire, Patience, Request, Wire, octets};
 use super::state::State;
 
 /// The message type that preceded SOCK_DIAG_BY_FAMILY. It asks for TCP sockets
@@ -367,9 +367,7 @@ impl<'b> SocketRecord<'b> {
 
     #[inline]
     fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
-        let mut bytes = [0; N];
-        bytes.copy_from_slice(&self.fixed[offset..offset + N]);
-        bytes
+        octets(self.fixed, offset)
     }
 }
 
@@ -391,14 +389,16 @@ impl<'b> Iterator for Attributes<'b> {
     /// Type without its flag bits, and value.
     type Item = (u16, &'b [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         const FLAGS: u16 = 0xc000;
-        let &[l0, l1, k0, k1] = self.rest.first_chunk()?;
-        let length = usize::from(u16::from_ne_bytes([l0, l1]));
+        let (&length, rest) = self.rest.split_first_chunk()?;
+        let &kind = rest.first_chunk()?;
+        let length = usize::from(u16::from_ne_bytes(length));
         let value = self.rest.get(4..length)?;
         let next = length.next_multiple_of(4).min(self.rest.len());
         self.rest = &self.rest[next..];
-        Some((u16::from_ne_bytes([k0, k1]) & !FLAGS, value))
+        Some((u16::from_ne_bytes(kind) & !FLAGS, value))
     }
 }
 

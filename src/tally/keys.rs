@@ -14,6 +14,8 @@ pub trait Address: Copy + Eq {
     fn to_ip(self) -> IpAddr;
     /// `None` for an address of the other family.
     fn of_ip(ip: IpAddr) -> Option<Self>;
+    /// The same test as the kernel's: 127.0.0.0/8, or `::1`.
+    fn is_loopback(self) -> bool;
     fn write(self, hasher: &mut impl Hasher);
 }
 
@@ -35,6 +37,11 @@ impl Address for V4 {
     }
 
     #[inline]
+    fn is_loopback(self) -> bool {
+        self[0] == 127
+    }
+
+    #[inline]
     fn write(self, hasher: &mut impl Hasher) {
         hasher.write_u32(u32::from_ne_bytes(self));
     }
@@ -50,6 +57,11 @@ impl Address for V6 {
             IpAddr::V6(ip) => Some(ip.octets()),
             IpAddr::V4(_) => None,
         }
+    }
+
+    #[inline]
+    fn is_loopback(self) -> bool {
+        self == Ipv6Addr::LOCALHOST.octets()
     }
 
     #[inline]

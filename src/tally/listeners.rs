@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashSet;
 
-use crate::kernel::sock_diag::{Addresses, Family, Queues, SocketRecord};
+use crate::kernel::sock_diag::{Family, Queues, SocketRecord};
 use crate::kernel::state::{State, StateCounts};
 use crate::ports::PortSet;
 
@@ -84,14 +84,15 @@ impl Listeners {
 
     /// Whether a socket with this local end was accepted, not connected.
     #[inline]
-    pub fn covers(&self, addresses: &Addresses, port: u16) -> bool {
-        if !self.ports.contains(port) {
-            return false;
-        }
-        let everywhere = match addresses {
-            Addresses::V4 { .. } => &self.every_v4,
-            Addresses::V6 { .. } => &self.every_v6,
+    pub fn covers(&self, address: IpAddr, port: u16) -> bool {
+        self.ports.contains(port) && self.has(address, port)
+    }
+
+    fn has(&self, address: IpAddr, port: u16) -> bool {
+        let everywhere = match address {
+            IpAddr::V4(_) => &self.every_v4,
+            IpAddr::V6(_) => &self.every_v6,
         };
-        everywhere.contains(port) || self.exact.contains(&(local_address(addresses), port))
+        everywhere.contains(port) || self.exact.contains(&(address, port))
     }
 }

@@ -70,7 +70,7 @@ pub struct Suspect {
 #[derive(Clone, Copy)]
 struct Bound {
     family: Family,
-    addresses: Addresses,
+    address: IpAddr,
     v6_only: bool,
     port: u16,
 }
@@ -102,7 +102,10 @@ pub struct Tally {
     suspects: Vec<Suspect>,
     sockets: [StateCounts; 2],
     directions: [StateCounts; 2],
-    /// Which place in `port_states` a local port has; the first is nobody's.
+    /// Local ports that are counted by state, and the place in `port_states` of
+    /// each. Most sockets are on none of them: the set spares these a look into
+    /// the places, which do not stay in the nearest cache.
+    watched: PortSet,
     port_places: Box<[u16; 65_536]>,
     port_states: Vec<StateCounts>,
     v4: Table<V4>,
@@ -133,8 +136,9 @@ impl Tally {
             suspects: Vec::new(),
             sockets: Default::default(),
             directions: Default::default(),
+            watched: PortSet::default(),
             port_places: Box::new([0; 65_536]),
-            port_states: vec![StateCounts::default()],
+            port_states: Vec::new(),
             v4: Table::default(),
             v6: Table::default(),
             devices: Vec::new(),
@@ -170,9 +174,8 @@ impl Tally {
         self.suspects.clear();
         self.sockets = [Family::Inet, Family::Inet6].map(|family| listeners.counts(family));
         self.directions = Default::default();
-        self.port_places.fill(0);
-        self.port_states.truncate(1);
-        self.port_states[0] = StateCounts::default();
+        self.watched.clear();
+        self.port_states.clear();
         self.v4.clear();
         self.v6.clear();
         self.waiting_v4.clear();
@@ -184,8 +187,7 @@ impl Tally {
         }
         for listener in listeners.all() {
             self.directions[1].add(State::Listen);
-            self.port_states[usize::from(self.port_places[usize::from(listener.port)])]
-                .add(State::Listen);
+            self.add_port_state(listener.port, State::Listen);
             if self.effective.contains(listener.port) {
                 self.sources
                     .hold_bound(listener.address, listener.v6_only, listener.port);
@@ -207,25 +209,45 @@ impl Tally {
     }
 
     fn watch(&mut self, port: u16) {
-        let place = &mut self.port_places[usize::from(port)];
-        // With all 65,536 ports watched, the last one has no place of its own.
-        if *place == 0 && self.port_states.len() <= usize::from(u16::MAX) {
-            *place = self.port_states.len() as u16;
+        if self.watched.insert(port) {
+            // There are no more places than ports.
+            self.port_places[usize::from(port)] = self.port_states.len() as u16;
             self.port_states.push(StateCounts::default());
+        }
+    }
+
+    #[inline]
+    fn add_port_state(&mut self, port: u16, state: State) {
+        if self.watched.contains(port) {
+            self.port_states[usize::from(self.port_places[usize::from(port)])].add(state);
         }
     }
 
     /// Takes one socket that does not listen; `finish` follows the last one.
     #[inline]
     pub fn add(&mut self, record: &SocketRecord<'_>, listeners: &Listeners) {
-        let (state, port, addresses) = (record.state(), record.local_port(), record.addresses());
-        if state == State::Close {
-            return self.add_bound(record, addresses, listeners);
+        if record.state() == State::Close {
+            return self.add_bound(record, listeners);
         }
-        let inbound = state == State::SynRecv || listeners.covers(&addresses, port);
+        match record.addresses() {
+            Addresses::V4 { local, remote } => self.count(record, local, remote, listeners),
+            Addresses::V6 { local, remote } => self.count(record, local, remote, listeners),
+        }
+    }
+
+    #[inline]
+    fn count<A: Tabled>(
+        &mut self,
+        record: &SocketRecord<'_>,
+        local: A,
+        remote: A,
+        listeners: &Listeners,
+    ) {
+        let (state, port) = (record.state(), record.local_port());
+        let inbound = state == State::SynRecv || listeners.covers(local.to_ip(), port);
         self.sockets[record.family() as usize].add(state);
         self.directions[usize::from(inbound)].add(state);
-        self.port_states[usize::from(self.port_places[usize::from(port)])].add(state);
+        self.add_port_state(port, state);
         let in_range = self.effective.contains(port);
         let mut marks = 0;
         if let Some(remaining) = record
@@ -236,7 +258,7 @@ impl Tally {
             marks |= if age <= RECENT_MS { Seen::RECENT } else { 0 };
             marks |= if remaining < AGED_MS { Seen::AGED } else { 0 };
             if in_range && age > self.reuse_delay_ms {
-                let reusable = self.is_reusable(record.interface(), &addresses);
+                let reusable = self.is_reusable(record.interface(), local, remote);
                 marks |= Seen::SETTLED | if reusable { Seen::REUSABLE } else { 0 };
             }
         }
@@ -244,42 +266,25 @@ impl Tally {
         if in_range && !inbound && !preferred && record.binds_address_without_port() {
             self.shared.insert(port);
         }
-        let service = if inbound { port } else { record.remote_port() };
         let device = match record.interface() {
             0 => 0,
             index => self.device_place(index),
         };
-        let tag = device << 1 | u16::from(inbound);
-        let seen = Socket {
-            port,
-            in_range,
-            state,
-            marks,
+        let key = Key {
+            local,
+            remote,
+            port: if inbound { port } else { record.remote_port() },
+            tag: device << 1 | u16::from(inbound),
         };
-        match addresses {
-            Addresses::V4 { local, remote } => {
-                self.enqueue::<V4>(
-                    Key {
-                        local,
-                        remote,
-                        port: service,
-                        tag,
-                    },
-                    seen,
-                );
-            }
-            Addresses::V6 { local, remote } => {
-                self.enqueue::<V6>(
-                    Key {
-                        local,
-                        remote,
-                        port: service,
-                        tag,
-                    },
-                    seen,
-                );
-            }
-        }
+        self.enqueue(
+            key,
+            Socket {
+                port,
+                in_range,
+                state,
+                marks,
+            },
+        );
     }
 
     /// Devices that sockets are bound to are few; their indices may be large.
@@ -335,15 +340,10 @@ impl Tally {
     /// The kernel dumps these before the connections, so that the ports they hold
     /// are known when those pass by.
     #[cold]
-    fn add_bound(
-        &mut self,
-        record: &SocketRecord<'_>,
-        addresses: Addresses,
-        listeners: &Listeners,
-    ) {
+    fn add_bound(&mut self, record: &SocketRecord<'_>, listeners: &Listeners) {
         let bound = Bound {
             family: record.family(),
-            addresses,
+            address: local_address(&record.addresses()),
             v6_only: record.is_v6_only(),
             port: record.local_port(),
         };
@@ -357,15 +357,14 @@ impl Tally {
 
     fn count_bound(&mut self, bound: &Bound, listeners: &Listeners) {
         let port = bound.port;
-        let inbound = listeners.covers(&bound.addresses, port);
+        let inbound = listeners.covers(bound.address, port);
         self.sockets[bound.family as usize].add(State::Close);
         self.directions[usize::from(inbound)].add(State::Close);
-        self.port_states[usize::from(self.port_places[usize::from(port)])].add(State::Close);
+        self.add_port_state(port, State::Close);
         if self.effective.contains(port) {
             self.held.insert(port);
             self.lost.insert(port);
-            let address = local_address(&bound.addresses);
-            self.sources.hold_bound(address, bound.v6_only, port);
+            self.sources.hold_bound(bound.address, bound.v6_only, port);
         }
     }
 
@@ -427,11 +426,13 @@ impl Tally {
     }
 
     #[inline]
-    fn is_reusable(&self, interface: u32, addresses: &Addresses) -> bool {
+    fn is_reusable<A: Address>(&self, interface: u32, local: A, remote: A) -> bool {
         match self.reuse {
             Reuse::Never => false,
             Reuse::Always => true,
-            Reuse::Loopback => interface == LOOPBACK_INTERFACE || on_loopback(addresses),
+            Reuse::Loopback => {
+                interface == LOOPBACK_INTERFACE || local.is_loopback() || remote.is_loopback()
+            }
         }
     }
 
@@ -447,10 +448,10 @@ impl Tally {
 
     /// Sockets on one of the ports that are watched.
     pub fn port_states(&self, port: u16) -> Option<&StateCounts> {
-        match self.port_places[usize::from(port)] {
-            0 => None,
-            place => Some(&self.port_states[usize::from(place)]),
-        }
+        let place = usize::from(self.port_places[usize::from(port)]);
+        self.watched
+            .contains(port)
+            .then(|| &self.port_states[place])
     }
 
     /// Ports in the range that a listener or a bound-only socket has.
@@ -602,17 +603,6 @@ pub fn local_address(addresses: &Addresses) -> IpAddr {
     match *addresses {
         Addresses::V4 { local, .. } => Ipv4Addr::from(local).into(),
         Addresses::V6 { local, .. } => Ipv6Addr::from(local).into(),
-    }
-}
-
-/// The same test as the kernel's: either end in 127.0.0.0/8, or `::1`.
-fn on_loopback(addresses: &Addresses) -> bool {
-    match *addresses {
-        Addresses::V4 { local, remote } => local[0] == 127 || remote[0] == 127,
-        Addresses::V6 { local, remote } => {
-            let loopback = Ipv6Addr::LOCALHOST.octets();
-            local == loopback || remote == loopback
-        }
     }
 }
 
