@@ -46,8 +46,16 @@ impl PortSet {
     }
 
     pub fn insert_range(&mut self, range: PortRange) {
-        for port in range.first..=range.last {
-            self.insert(port);
+        let (first, last) = (usize::from(range.first), usize::from(range.last));
+        for at in first / 64..=last / 64 {
+            let mut word = u64::MAX;
+            if at == first / 64 {
+                word &= u64::MAX << (first % 64);
+            }
+            if at == last / 64 {
+                word &= u64::MAX >> (63 - last % 64);
+            }
+            self.0[at] |= word;
         }
     }
 
@@ -152,6 +160,17 @@ mod tests {
             prop_assert_eq!(a.union_len(&[&b]) as usize, x.union(&y).count());
             prop_assert!(a.clone().and(&b).iter().eq(x.intersection(&y).copied()));
             prop_assert!(a.minus(&b).iter().eq(x.difference(&y).copied()));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_is_all_of_its_ports(a: u16, b: u16, few in 0_u16..200) {
+            for (first, last) in [(a.min(b), a.max(b)), (a, a.saturating_add(few))] {
+                let mut set = PortSet::default();
+                set.insert_range(PortRange { first, last });
+                prop_assert!(set.iter().eq(first..=last));
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::metric::{Metric, Sink};
 use super::section::{Failure, Section};
-use crate::kernel::procfs::{Counters, Procfs, parse_counters, parse_sockstat, parse_three};
+use crate::kernel::procfs::{Procfs, parse_counters, parse_sockstat, parse_three};
 
 /// What /proc says of TCP; `None` where this kernel does not say.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -99,15 +99,6 @@ impl Tcp {
         };
         let page = rustix::param::page_size() as u64;
         let in_bytes = |pages: u64| pages.saturating_mul(page);
-        let mut counters = Counters::new();
-        for file in ["thread-self/net/snmp", "thread-self/net/netstat"] {
-            counters.extend(
-                procfs
-                    .value(file, "pairs of lines of counters", parse_counters)?
-                    .into_iter()
-                    .flatten(),
-            );
-        }
         let limits = procfs.value(
             "sys/net/ipv4/tcp_mem",
             "three numbers of pages",
@@ -120,7 +111,7 @@ impl Tcp {
             orphans_limit: procfs.number("sys/net/ipv4/tcp_max_orphans")?,
             memory_bytes: sockstat("mem")?.map(in_bytes),
             memory_limit_bytes: limits.map(|limits| limits.map(in_bytes)),
-            events: events(&counters),
+            events: read_events(procfs)?,
         })
     }
 
@@ -169,14 +160,22 @@ impl Tcp {
 }
 
 /// The kernel's counters never fall below zero, whatever the type of the file.
-fn events(counters: &Counters) -> Vec<(&'static str, u64)> {
-    COUNTERS
-        .iter()
-        .filter_map(|&(event, protocol, name)| {
-            let count = counters.get(&(protocol.to_owned(), name.to_owned()))?;
-            Some((event, u64::try_from(*count).ok()?))
-        })
-        .collect()
+fn read_events(procfs: &Procfs) -> Result<Vec<(&'static str, u64)>, Failure> {
+    let mut counts = [None; COUNTERS.len()];
+    let mut each = |protocol: &str, name: &str, count: i64| {
+        let wanted = |&(_, of, called): &(&str, &str, &str)| called == name && of == protocol;
+        if let Some(at) = COUNTERS.iter().position(wanted) {
+            counts[at] = u64::try_from(count).ok();
+        }
+    };
+    for file in ["thread-self/net/snmp", "thread-self/net/netstat"] {
+        let parse = |text: &str| parse_counters(text, &mut each);
+        procfs.value(file, "pairs of lines of counters", parse)?;
+    }
+    let events = COUNTERS.iter().zip(counts);
+    Ok(events
+        .filter_map(|(&(event, ..), count)| Some((event, count?)))
+        .collect())
 }
 
 #[cfg(test)]

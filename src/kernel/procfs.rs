@@ -4,7 +4,6 @@
 //! `sys/net/…` follows the network namespace of the calling thread;
 //! `/proc/net` is the main thread's, so `thread-self/net/…` is read instead.
 
-use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -182,27 +181,28 @@ pub fn parse_sockstat(text: &str, line: &str, word: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// Counters by `Protocol` and `Name`.
-pub type Counters = HashMap<(String, String), i64>;
-
 /// `net/snmp` and `net/netstat`: for each protocol a line of names and a line of
-/// as many numbers, both starting with `Protocol:`.
-pub fn parse_counters(text: &str) -> Option<Counters> {
-    let mut counters = Counters::new();
+/// as many numbers, both starting with `Protocol:`. Hands out protocol, name and
+/// number of each; `None` when the lines do not match.
+pub fn parse_counters(text: &str, mut each: impl FnMut(&str, &str, i64)) -> Option<()> {
     let mut lines = text.lines();
     while let Some(names) = lines.next() {
         let (protocol, names) = names.split_once(':')?;
         let (same, numbers) = lines.next()?.split_once(':')?;
-        let names: Vec<_> = names.split_ascii_whitespace().collect();
-        let numbers: Vec<_> = numbers.split_ascii_whitespace().collect();
-        if same != protocol || names.len() != numbers.len() {
+        let mut names = names.split_ascii_whitespace();
+        let mut numbers = numbers.split_ascii_whitespace();
+        if same != protocol {
             return None;
         }
-        for (name, number) in names.into_iter().zip(numbers) {
-            counters.insert((protocol.to_owned(), name.to_owned()), number.parse().ok()?);
+        loop {
+            match (names.next(), numbers.next()) {
+                (Some(name), Some(number)) => each(protocol, name, number.parse().ok()?),
+                (None, None) => break,
+                _ => return None,
+            }
         }
     }
-    Some(counters)
+    Some(())
 }
 
 #[cfg(test)]
@@ -255,17 +255,30 @@ mod tests {
 
     #[test]
     fn counters_are_pairs_of_lines() {
+        let read = |text: &str| {
+            let mut counters = Vec::new();
+            let each = |protocol: &str, name: &str, count| {
+                counters.push((protocol.to_owned(), name.to_owned(), count));
+            };
+            parse_counters(text, each).map(|()| counters)
+        };
         let text = "Tcp: MaxConn ActiveOpens\nTcp: -1 7\nTcpExt: A\nTcpExt: 3\n";
-        let counters = parse_counters(text).unwrap();
-        assert_eq!(counters[&("Tcp".into(), "MaxConn".into())], -1);
-        assert_eq!(counters[&("TcpExt".into(), "A".into())], 3);
+        let expected = [
+            ("Tcp", "MaxConn", -1),
+            ("Tcp", "ActiveOpens", 7),
+            ("TcpExt", "A", 3),
+        ];
+        let expected =
+            expected.map(|(protocol, name, count)| (protocol.to_owned(), name.to_owned(), count));
+        assert_eq!(read(text).unwrap(), expected);
         for bad in [
             "Tcp: A B\nTcp: 1\n",
+            "Tcp: A\nTcp: 1 2\n",
             "Tcp: A\nUdp: 1\n",
             "Tcp: A\n",
             "Tcp: A\nTcp: x\n",
         ] {
-            assert_eq!(parse_counters(bad), None, "{bad:?}");
+            assert_eq!(read(bad), None, "{bad:?}");
         }
     }
 
