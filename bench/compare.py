@@ -11,7 +11,7 @@ import statistics
 import sys
 
 import plot
-from farm import farm, machine
+from farm import commit, farm, machine
 from tools import TOOLS, Unavailable, versions
 
 SIZES = {
@@ -103,7 +103,7 @@ def main():
         writer.writeheader()
         writer.writerows(rows)
     lines = [f"`bench/compare.py --sizes {arguments.sizes} --rounds {arguments.rounds}`  ",
-             f"{machine()}, load before {load:.2f}; {', '.join(versions())}  ",
+             f"{machine()}, {commit()}, load before {load:.2f}; {', '.join(versions())}  ",
              "One dump of all TCP sockets: median of the rounds (lowest–highest)."]
     for sockets, peers in wanted:
         lines += table(rows, sockets, peers)

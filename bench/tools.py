@@ -68,7 +68,7 @@ def exporter_daemon(interval):
     command = [find(EXPORTER), "serve", f"--listen=127.0.0.1:{PORT}", f"--poll-interval={interval}"]
     environment = {**os.environ, "SOCKDIAG_EXPORTER__POLL__MAX_DUTY": "1"}
     with running(command, env=environment) as process:
-        wait_for_metrics(process)
+        wait_for_metrics(process, "sockdiag_snapshot_timestamp_seconds")
         yield process
 
 
@@ -179,20 +179,24 @@ def scrape():
         connection.close()
 
 
-def metric(name):
-    found = re.search(rf"^{name}(?:{{[^}}]*}})? (\S+)", scrape(), re.MULTILINE)
+def metric(name, **label):
+    """The first sample with the label, if one is given."""
+    wanted = "".join(f'{key}="{value}"' for key, value in label.items())
+    found = re.search(rf"^{name}(?:{{[^}}]*{wanted}[^}}]*}})? (\S+)", scrape(), re.MULTILINE)
     return float(found[1]) if found else 0.0
 
 
-def wait_for_metrics(process):
-    for _ in range(100):
+def wait_for_metrics(process, name=""):
+    for _ in range(200):
         if process.poll() is not None:
             raise Unavailable(f"exits with {process.returncode}")
         try:
-            return scrape()
+            if name in scrape():
+                return
         except ConnectionRefusedError:
-            time.sleep(0.1)
-    raise Unavailable("does not listen")
+            pass
+        time.sleep(0.1)
+    raise Unavailable("serves no metrics")
 
 
 def versions():

@@ -51,8 +51,12 @@ fn main() -> Result<()> {
             scrapers,
             pace,
         } => thread::scope(|scope| {
+            let apart = Duration::from_micros(pace.pause_us) / scrapers.max(1) as u32;
             let scrapers: Vec<_> = (0..scrapers)
-                .map(|_| scope.spawn(move || pace.repeat(|| scrape(address))))
+                .map(|_| {
+                    thread::sleep(apart);
+                    scope.spawn(move || pace.repeat(|| scrape(address)))
+                })
                 .collect();
             scrapers
                 .into_iter()
