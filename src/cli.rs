@@ -43,7 +43,7 @@ impl Cli {
 pub enum Command {
     /// Poll the kernel and serve the metrics (the default).
     Serve(ServeArgs),
-    /// Poll once, print what was found, and exit.
+    /// Poll once, print what was found, and exit; exit 1 if anything could not be measured.
     Snapshot(SnapshotArgs),
     /// Print the configuration in force and where each value was set; exit 2 if it has errors.
     CheckConfig(CheckConfigArgs),

@@ -186,9 +186,10 @@ impl Daemon {
 pub fn poll_once(config: &Config) -> Result<Snapshot> {
     let mut observer = observer(config)?;
     let namespace = own_namespace(config)?;
+    let taken = SystemTime::now();
     let (facts, dumps) = observer.observe(&Default::default());
     Ok(Snapshot {
-        taken: SystemTime::now(),
+        taken,
         interval: config.poll.interval,
         namespaces: vec![NamespaceFacts {
             name: namespace.name,

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
 use sockdiag_exporter::config::{Config, ConfigError, Loaded, LogFormat, Overrides};
@@ -76,6 +76,11 @@ fn snapshot(arguments: &SnapshotArgs) -> Result<()> {
             let page = exposition::render(&snapshot, Vec::new());
             print(std::str::from_utf8(&page.text)?)
         }
+    }?;
+    // What was measured is printed; a script must not take it for everything.
+    match report::missing(&snapshot) {
+        Some(missing) => bail!("not measured: {missing}"),
+        None => Ok(()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A snapshot as tables that a person can read in a terminal, the worst first.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use crate::collectors::Facts;
@@ -21,6 +22,22 @@ pub fn text(snapshot: &Snapshot) -> String {
         let _ = write_namespace(&mut text, namespace);
     }
     text
+}
+
+/// Collectors that failed and why, each reason once: one dump feeds several of
+/// them. `None` when nothing is missing.
+pub fn missing(snapshot: &Snapshot) -> Option<String> {
+    let mut reasons = BTreeMap::<_, Vec<_>>::new();
+    for namespace in &snapshot.namespaces {
+        for (collector, failure) in namespace.facts.failures() {
+            reasons.entry(&failure.message).or_default().push(collector);
+        }
+    }
+    let told: Vec<_> = reasons
+        .into_iter()
+        .map(|(reason, collectors)| format!("{}: {reason}", collectors.join(", ")))
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 fn write_namespace(out: &mut String, namespace: &NamespaceFacts) -> std::fmt::Result {

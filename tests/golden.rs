@@ -16,11 +16,11 @@ use sockdiag_exporter::collectors::metric::{Kind, Metric};
 use sockdiag_exporter::collectors::observer::{DumpTimes, Limits, Observer};
 use sockdiag_exporter::collectors::section::Outcome;
 use sockdiag_exporter::collectors::{Facts, budget, catalogue};
-use sockdiag_exporter::exposition;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::state::State;
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::snapshot::{NamespaceFacts, Snapshot};
+use sockdiag_exporter::{exposition, report};
 
 use fake_kernel::{FakeWire, Kernel, Sock, Wants, bound, ends, sock, time_wait};
 
@@ -51,8 +51,8 @@ fn poll(observer: &mut Observer<FakeWire>) -> Facts {
 }
 
 /// The page of these facts, without what differs from run to run.
-fn page(facts: Facts, own: Option<&SelfMetrics>) -> String {
-    let snapshot = Snapshot {
+fn snapshot(facts: Facts) -> Snapshot {
+    Snapshot {
         taken: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
         interval: Duration::from_secs(5),
         namespaces: vec![NamespaceFacts {
@@ -64,9 +64,12 @@ fn page(facts: Facts, own: Option<&SelfMetrics>) -> String {
             },
             facts,
         }],
-    };
+    }
+}
+
+fn page(facts: Facts, own: Option<&SelfMetrics>) -> String {
     let own = own.map(SelfMetrics::families).unwrap_or_default();
-    let page = exposition::render(&snapshot, own);
+    let page = exposition::render(&snapshot(facts), own);
     String::from_utf8(page.text.to_vec()).unwrap()
 }
 
@@ -236,7 +239,7 @@ fn names_and_help_obey_the_conventions() {
             assert!(!name.ends_with(odd), "{name}");
         }
         assert!(
-            metric.help.ends_with('.') && !metric.help.contains('\n'),
+            metric.help.ends_with('.') && !metric.help.contains(['\n', '\\']),
             "{name}"
         );
         if name != "sockdiag_snapshot_timestamp_seconds" {
@@ -408,6 +411,9 @@ fn a_refused_dump_fails_what_is_made_of_it_and_nothing_else() {
         });
         let facts = poll(&mut observer);
         assert_eq!(down(&facts), all(&ON_TCP, why));
+        let missing = report::missing(&snapshot(facts.clone()));
+        let told = missing.map(|told| told.matches("kernel refused the dump").count());
+        assert_eq!(told, (why == "refused").then_some(1), "one reason, once");
         let page = page(facts, None);
         let expected = (why == "refused").then_some(0.0);
         assert_eq!(up(&page, "sockets"), expected);

@@ -52,6 +52,28 @@ fn a_snapshot_is_printed_in_three_formats() {
 }
 
 #[test]
+fn a_snapshot_that_lacks_something_is_printed_and_fails() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("exporter.toml");
+    std::fs::write(&file, format!("[procfs]\nroot = {:?}\n", directory.path())).unwrap();
+    let file = file.to_str().unwrap();
+    for (format, measured) in [
+        ("text", "network namespace host"),
+        ("json", "\"sockets\": {"),
+        ("prometheus", "sockdiag_sockets{"),
+    ] {
+        let (code, said, complaint) = run(&["snapshot", "--config", file, "--format", format]);
+        assert_eq!(code, Some(1), "{said}{complaint}");
+        assert!(said.contains(measured), "{said}");
+        assert!(
+            complaint.contains("not measured: ephemeral: ")
+                && complaint.contains("ip_local_port_range"),
+            "{complaint}"
+        );
+    }
+}
+
+#[test]
 fn the_configuration_in_force_is_printed_and_means_the_same() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("exporter.toml");
