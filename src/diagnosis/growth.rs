@@ -11,8 +11,12 @@ const POINTS: u32 = 30;
 /// Less than this says nothing about a trend.
 const SHORTEST: Duration = Duration::from_secs(20);
 
-/// Past values of what findings are about, by name; only of what is in the
-/// current facts, so bounded by their limits.
+/// How long a name that is in the facts no more is remembered: a dump that fails
+/// must not cost the trend, least of all when memory is short.
+const GAP: Duration = Duration::from_secs(60);
+
+/// Past values of what findings are about, by name; only of what was in the facts
+/// of the last minute, so bounded by their limits.
 #[derive(Debug, Default)]
 pub struct History {
     series: HashMap<String, VecDeque<(Instant, u64)>>,
@@ -33,15 +37,15 @@ impl Growth {
 }
 
 impl History {
-    /// Remembers the values of these facts, and forgets what is no longer there.
+    /// Remembers the values of these facts, and forgets what has not been there
+    /// for a while.
     pub fn record(&mut self, facts: &Facts) {
         self.record_at(Instant::now(), values(facts));
     }
 
     pub(super) fn record_at(&mut self, now: Instant, values: Vec<(String, u64)>) {
-        let mut last = std::mem::take(&mut self.series);
         for (name, value) in values {
-            let mut points = last.remove(&name).unwrap_or_default();
+            let points = self.series.entry(name).or_default();
             let is_due = points
                 .back()
                 .is_none_or(|&(then, _)| now.duration_since(then) >= WINDOW / POINTS);
@@ -54,8 +58,11 @@ impl History {
             {
                 points.pop_front();
             }
-            self.series.insert(name, points);
         }
+        self.series.retain(|_, points| {
+            let last = points.back();
+            last.is_some_and(|&(then, _)| now.duration_since(then) <= GAP)
+        });
     }
 
     /// Growth from the oldest point that is kept to `value` now; none when there
@@ -159,10 +166,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_forgotten() {
+    fn what_is_gone_is_forgotten_after_a_while() {
         let (start, mut history) = (Instant::now(), History::default());
         history.record_at(start, vec![("a".into(), 1)]);
-        history.record_at(at(start, 1), vec![("b".into(), 1)]);
+        history.record_at(at(start, 60), vec![("b".into(), 1)]);
+        assert!(history.series.contains_key("a"));
+        history.record_at(at(start, 61), vec![("b".into(), 1)]);
         assert!(!history.series.contains_key("a"));
+    }
+
+    #[test]
+    fn a_poll_that_fails_does_not_cost_the_trend() {
+        let (start, mut history) = (Instant::now(), History::default());
+        history.record_at(start, vec![("a".into(), 100)]);
+        history.record_at(at(start, 30), Vec::new());
+        let growth = history.growth_at(at(start, 50), "a", 200).unwrap();
+        assert_eq!(growth.per_second, 2.0);
+    }
+
+    #[test]
+    fn long_intervals_leave_a_trend() {
+        let (start, mut history) = (Instant::now(), History::default());
+        for second in [0, 100, 200] {
+            history.record_at(at(start, second), vec![("a".into(), second)]);
+        }
+        let growth = history.growth_at(at(start, 200), "a", 200).unwrap();
+        assert_eq!(growth.per_second, 1.0);
     }
 }
