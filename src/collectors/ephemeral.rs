@@ -13,7 +13,7 @@ use super::metric::{Metric, Sink};
 use super::peak::Peaks;
 use super::section::Failure;
 use crate::kernel::procfs::{PortRange, Procfs, parse_port_list, parse_port_range};
-use crate::kernel::state::StateCounts;
+use crate::kernel::state::{State, StateCounts};
 use crate::ports::PortSet;
 use crate::tally::keys::{Address, Counters, Key, Table};
 use crate::tally::sources::Sources;
@@ -113,6 +113,11 @@ impl Destination {
     /// Ports that a new plain connect() toward it cannot have.
     pub fn blocked(&self) -> u32 {
         self.used.saturating_sub(self.reusable + self.bind_first)
+    }
+
+    /// The sockets whose ports connect() cannot take over.
+    pub fn in_the_way(&self) -> StateCounts {
+        self.states.less(State::TimeWait, self.reusable)
     }
 
     /// The address, and the device of sockets that are bound to one, as in

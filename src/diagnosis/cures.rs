@@ -33,7 +33,7 @@ pub(super) fn of_destination(
 }
 
 fn of_main_state(ports: &Ephemeral, row: &Destination) -> Advice {
-    match row.states.main() {
+    match row.in_the_way().main() {
         Some(State::TimeWait) => Advice::new(format!(
             "Keep connections open (pooling, keep-alive), or let the peer close first: {} closes/s over the last 10 s against a sustainable {}.",
             rate(row.closes_per_second),

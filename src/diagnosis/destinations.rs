@@ -161,7 +161,7 @@ fn destination(
         .growth(&name, row.blocked().into())
         .and_then(|growth| growth.exhausts(numbers.free.into()))
         .filter(|_| numbers.free > 0);
-    let mut because = vec![holders(&row.states)];
+    let mut because = vec![holders(&row.in_the_way())];
     if row.reusable > 0 {
         because.push(format!(
             "{} further ports in TIME_WAIT count as free: connect() takes them over (tcp_tw_reuse is {}).",

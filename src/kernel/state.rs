@@ -118,6 +118,13 @@ impl StateCounts {
         self
     }
 
+    /// What is left when some of one state are taken out.
+    pub fn less(mut self, state: State, count: u32) -> Self {
+        let all = &mut self.0[state.index()];
+        *all = all.saturating_sub(count);
+        self
+    }
+
     /// What is left when a part is taken out of the whole.
     pub fn without(&self, part: &Self) -> Self {
         let mut rest = *self;

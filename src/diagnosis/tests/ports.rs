@@ -91,3 +91,19 @@ fn doubtful_ports_do_not_accuse_and_count_once() {
     let words = words(&findings[0]);
     assert!(words.contains("between 4,232 and 8,232 free"), "{words}");
 }
+
+#[test]
+fn ports_that_can_be_taken_over_are_not_blamed() {
+    let mut row = toward(20_000, State::Established);
+    row.states.merge(&states(State::TimeWait, 21_000));
+    (row.used, row.reusable) = (41_000, 20_995);
+    let findings = now(&with_ports(ports(row)));
+    let words = words(&findings[0]);
+    for part in [
+        "20,005 of 28,232",
+        "Held by 20,000 established, 5 time_wait: connections are opened and kept",
+        "20,995 further ports",
+    ] {
+        assert!(words.contains(part), "{part} in {words}");
+    }
+}
