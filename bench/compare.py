@@ -11,7 +11,7 @@ import statistics
 import sys
 
 import plot
-from farm import commit, farm, machine
+from farm import farm, machine
 from tools import TOOLS, Unavailable, versions
 
 SIZES = {
@@ -90,7 +90,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "results")
     arguments = parser.parse_args()
 
-    load = os.getloadavg()[0]
+    load, measured = os.getloadavg()[0], ", ".join(versions())
     rows, wanted = [], sizes(arguments.sizes)
     for sockets, peers in wanted:
         with farm(sockets, peers):
@@ -103,7 +103,7 @@ def main():
         writer.writeheader()
         writer.writerows(rows)
     lines = [f"`bench/compare.py --sizes {arguments.sizes} --rounds {arguments.rounds}`  ",
-             f"{machine()}, {commit()}, load before {load:.2f}; {', '.join(versions())}  ",
+             f"{machine()}, load before {load:.2f}; {measured}  ",
              "One dump of all TCP sockets: median of the rounds (lowest–highest)."]
     for sockets, peers in wanted:
         lines += table(rows, sockets, peers)

@@ -77,10 +77,3 @@ def machine():
     cpu = cpu[1].strip() if cpu else os.uname().machine
     date = time.strftime("%Y-%m-%d")
     return f"Linux {os.uname().release}, {os.cpu_count()} × {cpu}, {date}"
-
-
-def commit():
-    """What is measured."""
-    git = lambda *arguments: subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
-    changed = git("diff", "--quiet", "HEAD", "--", "src", "examples", "Cargo.toml", "Cargo.lock").returncode
-    return f"commit {git('rev-parse', '--short', 'HEAD').stdout.strip() or 'unknown'}{' and changes' if changed else ''}"

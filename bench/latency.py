@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """What others feel while somebody looks at a million sockets: connect() and
-accept() on loopback, and 50 scrapers at once. As root; see README.md.
+accept() on loopback, and 50 scrapes at the same moment. As root; see README.md.
 
 With two processors and one of them busy, whatever else the machine runs decides
-who waits. The measurement therefore runs before everything else, and each row has
-a control beside it: scrapes while nobody dumps, and while the yardstick does.
+who waits. Each scrape therefore has controls, nobody dumping and the yardstick
+dumping, and is measured twice: as one session among others, and ahead of them.
 """
 
 import argparse
@@ -16,10 +16,10 @@ import statistics
 import subprocess
 import sys
 
-from farm import EXAMPLES, commit, farm, machine, running
-from tools import PORT, Unavailable, exporter_daemon, node_exporter_daemon
+from farm import EXAMPLES, farm, machine, running
+from tools import EXPORTER, PORT, Unavailable, exporter_daemon, node_exporter_daemon, version
 
-COLUMNS = ["sockets", "what", "beside", "round", "count", "errors", "p50_us", "p99_us", "max_us", "note"]
+COLUMNS = ["sockets", "what", "session", "beside", "round", "count", "errors", "p50_us", "p99_us", "max_us", "note"]
 
 
 @contextlib.contextmanager
@@ -32,13 +32,15 @@ def yardstick_loop():
 
 
 def exporter_loop():
-    """As often as it can."""
+    """As often as it can, ten times a second where dumps are short."""
     return exporter_daemon("100ms")
 
 
 def exporter_idle():
-    """Its first poll is over, and the next is not due before the end."""
-    return exporter_daemon("50s")
+    """Its first poll is over and the next is beyond the measurement. No interval
+    can be longer than a minute, when a snapshot is too old to be served.
+    """
+    return exporter_daemon("59s")
 
 
 @contextlib.contextmanager
@@ -50,7 +52,7 @@ def exporter_beside_yardstick():
 @contextlib.contextmanager
 def node_exporter_loop():
     with node_exporter_daemon():
-        with running(latency("scrape", f"127.0.0.1:{PORT}", "--scrapers=1", "--pause-us=0", seconds=3600)):
+        with running(latency("scrape", f"127.0.0.1:{PORT}", "--scrapers=1", "--period-us=0", seconds=3600)):
             yield
 
 
@@ -65,33 +67,37 @@ SCRAPE_BESIDE = {
     "yardstick in a loop": exporter_beside_yardstick,
     "its own polls in a loop": exporter_loop,
 }
-# Ahead of the 0 that all other sessions have.
-PRIORITY = -20
 
 
 @contextlib.contextmanager
 def ahead_of_others():
-    """This session's share of the processors (sched(7), the autogroup feature)."""
+    """Raises this session's share of the processors (autogroups, sched(7))."""
     autogroup = pathlib.Path("/proc/self/autogroup")
-    if not autogroup.exists():
-        yield
-        return
-    before = autogroup.read_text().split()[-1]
-    autogroup.write_text(str(PRIORITY))
+    try:
+        enabled = pathlib.Path("/proc/sys/kernel/sched_autogroup_enabled").read_text() == "1\n"
+        before = re.search(r"nice (-?\d+)", autogroup.read_text())
+    except OSError as reason:
+        raise Unavailable(str(reason))
+    if not enabled or not before:
+        raise Unavailable("sessions have no share of their own here")
+    autogroup.write_text("-20")
     try:
         yield
     finally:
-        autogroup.write_text(before)
+        autogroup.write_text(before[1])
+
+
+SESSIONS = {"one of many": nothing, "ahead of others": ahead_of_others}
 
 
 def latency(*arguments, seconds):
     return [EXAMPLES / "latency", *arguments, f"--seconds={seconds}"]
 
 
-def measure(row, beside, command):
+def measure(row, session, beside, command):
     print(", ".join(f"{key} {value}" for key, value in row.items()), file=sys.stderr)
     try:
-        with beside():
+        with session(), beside():
             output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
         return row | {key: float(value) for key, value in re.findall(r"(\w+)=(\S+)", output)}
     except (Unavailable, subprocess.CalledProcessError) as reason:
@@ -99,19 +105,19 @@ def measure(row, beside, command):
 
 
 def table(rows):
-    yield "| sockets | what | beside | p50 µs | p99 µs | max µs | errors |"
-    yield "|---|---|---|---|---|---|---|"
+    yield "| sockets | what | session | beside | p50 µs | p99 µs | max µs | errors |"
+    yield "|---|---|---|---|---|---|---|---|"
     groups = {}
     for row in rows:
-        groups.setdefault((row["sockets"], row["what"], row["beside"]), []).append(row)
-    for (sockets, what, beside), group in groups.items():
+        groups.setdefault((row["sockets"], row["what"], row["session"], row["beside"]), []).append(row)
+    for (sockets, *about), group in groups.items():
         measured = [row for row in group if "p50_us" in row]
         cells = [group[0].get("note", "")] + ["–"] * 3
         if measured:
             median = lambda key: f"{statistics.median(row[key] for row in measured):.0f}"
             cells = [median("p50_us"), median("p99_us"), f"{max(row['max_us'] for row in measured):.0f}",
                      f"{sum(row['errors'] for row in measured):.0f}"]
-        yield f"| {sockets:,} | {what} | {beside} | {' | '.join(cells)} |"
+        yield f"| {sockets:,} | {' | '.join(about + cells)} |"
 
 
 def main():
@@ -122,17 +128,23 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "results")
     arguments = parser.parse_args()
 
+    if arguments.seconds > 50:
+        parser.error("--seconds: 50 at most, or a dump falls into the control without any")
+
+    measured = version(EXPORTER)
     connect = latency("connect", seconds=arguments.seconds)
-    scrapes = latency("scrape", f"127.0.0.1:{PORT}", "--pause-us=100000", seconds=arguments.seconds)
+    scrape = latency("scrape", f"127.0.0.1:{PORT}", seconds=arguments.seconds)
+    connects = [("connect + accept", "one of many", beside, CONNECT_BESIDE[beside], connect) for beside in CONNECT_BESIDE]
+    scrapes = [("scrape by 50 at once", session, beside, SCRAPE_BESIDE[beside], scrape)
+               for session in SESSIONS for beside in SCRAPE_BESIDE]
     rows = []
-    for sockets in 1_000, arguments.sockets:
-        with farm(sockets, 2_000), ahead_of_others():
-            for number in range(1, arguments.rounds + 1):
-                row = {"sockets": sockets, "round": number}
-                for name, beside in CONNECT_BESIDE.items() if sockets > 1_000 else ():
-                    rows.append(measure(row | {"what": "connect + accept", "beside": name}, beside, connect))
-                for name, beside in SCRAPE_BESIDE.items():
-                    rows.append(measure(row | {"what": "scrape by 50 at once", "beside": name}, beside, scrapes))
+    for sockets, cases in (1_000, scrapes), (arguments.sockets, connects + scrapes):
+        with farm(sockets, 2_000):
+            for number in range(arguments.rounds):
+                for what, session, beside, load, command in cases[number:] + cases[:number]:
+                    row = {"sockets": sockets, "what": what, "session": session, "beside": beside, "round": number + 1}
+                    rows.append(measure(row, SESSIONS[session], load, command))
+    rows.sort(key=lambda row: (row["sockets"], row["what"], row["session"], row["beside"], row["round"]))
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     with (arguments.out / "latency.csv").open("w", newline="") as raw:
@@ -140,7 +152,7 @@ def main():
         writer.writeheader()
         writer.writerows(rows)
     lines = [f"`bench/latency.py --sockets {arguments.sockets} --rounds {arguments.rounds} --seconds {arguments.seconds}`  ",
-             f"{machine()}, {commit()}. Medians over the rounds; the maximum is of all of them.\n", *table(rows)]
+             f"{machine()}; {measured}. Medians over the rounds; the maximum is of all of them.\n", *table(rows)]
     text = "\n".join(lines) + "\n"
     (arguments.out / "latency.md").write_text(text)
     print(text)

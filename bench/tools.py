@@ -19,7 +19,8 @@ import time
 from farm import EXAMPLES, ROOT, cpu_seconds, memory_kib, running
 
 PORT = 19161
-POLLS = 5
+# Two rounds of the exporter's four dumps, of which one asks for bound sockets.
+POLLS = 8
 EXPORTER = ROOT / "target/release/sockdiag-exporter"
 
 
@@ -141,7 +142,7 @@ TOOLS = {
 
 
 def cpu_per_poll(process, count, interval):
-    """From just after one poll to a quarter interval after the fifth from there:
+    """From just after one poll to a quarter interval after the last of POLLS:
     whole polls, and no counting in between that would cost the process something.
     """
     seen, deadline = count(), time.monotonic() + 30 + 5 * interval
@@ -160,7 +161,7 @@ def cpu_per_poll(process, count, interval):
 
 def poll_interval(sockets):
     """Seconds; leaves every tool idle for some of it."""
-    return max(1, sockets // 250_000)
+    return max(1, sockets // 500_000)
 
 
 def find(program):
@@ -180,10 +181,13 @@ def scrape():
 
 
 def metric(name, **label):
-    """The first sample with the label, if one is given."""
+    """The first sample of that name with the label, if one is given."""
     wanted = "".join(f'{key}="{value}"' for key, value in label.items())
-    found = re.search(rf"^{name}(?:{{[^}}]*{wanted}[^}}]*}})? (\S+)", scrape(), re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    labels = rf"{{(?:[^}}]*,)?{wanted}[^}}]*}}" if label else r"(?:{[^}]*})?"
+    found = re.search(rf"^{name}{labels} (\S+)", scrape(), re.MULTILINE)
+    if not found:
+        raise Unavailable(f"does not serve {name}")
+    return float(found[1])
 
 
 def wait_for_metrics(process, name=""):
@@ -193,14 +197,21 @@ def wait_for_metrics(process, name=""):
         try:
             if name in scrape():
                 return
-        except ConnectionRefusedError:
+        except (ConnectionError, http.client.HTTPException):
             pass
         time.sleep(0.1)
-    raise Unavailable("serves no metrics")
+    raise Unavailable(f"serves no {name or 'metrics'}")
+
+
+def version(program):
+    """Of the exporter with the commit that it was built from."""
+    run = subprocess.run([find(program), "--version"], capture_output=True, text=True)
+    return run.stdout.splitlines()[0]
 
 
 def versions():
-    """Of the tools that are not ours."""
+    """Of everything that is measured."""
+    yield version(EXPORTER)
     for program, option in ("ss", "-V"), ("prometheus-node-exporter", "--version"), ("collectd", "-h"):
         if shutil.which(program):
             run = subprocess.run([program, option], capture_output=True, text=True)

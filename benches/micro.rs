@@ -80,12 +80,13 @@ fn datagrams(peers: u32) -> &'static [Vec<u8>] {
     let record = |at: u32| {
         let mut payload = vec![0; INET_DIAG_MSG_BYTES];
         payload[..2].copy_from_slice(&[2, 1]);
-        let port = 32_768 + (at / peers % 28_232) as u16;
+        let port = 32_768 + (at * 7 % 28_232) as u16;
         payload[4..6].copy_from_slice(&port.to_be_bytes());
         payload[6..8].copy_from_slice(&443_u16.to_be_bytes());
         payload[8..12].copy_from_slice(&[10, 0, 0, 1]);
-        // Peers in the order of a hash, as the kernel's table has them.
-        let peer = (at.wrapping_mul(2_654_435_761) >> 4) % peers;
+        // Every peer equally often and none in order, as in the kernel's table: the
+        // factor is a prime that divides no number of peers.
+        let peer = (u64::from(at) * 2_654_435_761 % u64::from(peers)) as u32;
         payload[24..28].copy_from_slice(&(0x0b00_0000 + peer).to_be_bytes());
         // SHUTDOWN, MARK, CGROUP_ID, SOCKOPT
         for (kind, length) in [(8_u16, 1_u16), (15, 4), (21, 8), (22, 4)] {
@@ -113,7 +114,7 @@ fn limits(each: usize) -> Limits {
         destinations: each,
         sources: each,
         local_ports: each,
-        tracked_keys: 400_000,
+        tracked_keys: SOCKETS as usize,
         always: Vec::new(),
         dump_timeout: Duration::from_secs(60),
         peak_window: Duration::from_secs(60),
@@ -159,7 +160,7 @@ fn hot_line(criterion: &mut Criterion) {
     });
     for (name, peers) in [("2,000 peers", 2000), ("500,000 peers", SOCKETS)] {
         let datagrams = datagrams(peers);
-        let (mut client, mut tally) = (sock_diag(datagrams), Tally::new(400_000));
+        let (mut client, mut tally) = (sock_diag(datagrams), Tally::new(SOCKETS as usize));
         let (ground, listeners) = (ground(), Listeners::default());
         let patience = Patience {
             timeout: Duration::from_secs(60),

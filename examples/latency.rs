@@ -1,5 +1,5 @@
 //! Two latencies, as a program that shares the machine with a poll sees them:
-//! `connect` and `accept` on loopback, and scrapes by many at once.
+//! `connect` and `accept` on loopback, and many scrapes at the same moment.
 //!
 //! Prints `count=… errors=… p50_us=… p99_us=… max_us=…`.
 
@@ -17,46 +17,48 @@ use socket2::SockRef;
 enum Latency {
     /// One connection after the other to a listener of its own
     Connect {
-        #[command(flatten)]
-        pace: Pace,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        #[arg(long, default_value_t = 1_000)]
+        period_us: u64,
     },
-    /// GET /metrics, each scrape on a new connection
+    /// GET /metrics, all scrapers at the same moments, each on a new connection
     Scrape {
         address: SocketAddr,
         #[arg(long, default_value_t = 50)]
         scrapers: usize,
-        #[command(flatten)]
-        pace: Pace,
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// From one moment to the next
+        #[arg(long, default_value_t = 100_000)]
+        period_us: u64,
     },
 }
 
-#[derive(clap::Args, Clone, Copy)]
+/// When turns begin.
+#[derive(Clone, Copy)]
 struct Pace {
-    #[arg(long, default_value_t = 10)]
-    seconds: u64,
-    /// Pause after each turn
-    #[arg(long, default_value_t = 1_000)]
-    pause_us: u64,
+    start: Instant,
+    end: Instant,
+    period: Duration,
 }
 
 fn main() -> Result<()> {
     let results = match Latency::parse() {
-        Latency::Connect { pace } => {
+        Latency::Connect { seconds, period_us } => {
             let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let address = server.local_addr()?;
-            pace.repeat(|| connect_and_accept(&server, address))
+            Pace::new(seconds, period_us).repeat(|| connect_and_accept(&server, address))
         }
         Latency::Scrape {
             address,
             scrapers,
-            pace,
+            seconds,
+            period_us,
         } => thread::scope(|scope| {
-            let apart = Duration::from_micros(pace.pause_us) / scrapers.max(1) as u32;
+            let pace = Pace::new(seconds, period_us);
             let scrapers: Vec<_> = (0..scrapers)
-                .map(|_| {
-                    thread::sleep(apart);
-                    scope.spawn(move || pace.repeat(|| scrape(address)))
-                })
+                .map(|_| scope.spawn(move || pace.repeat(|| scrape(address))))
                 .collect();
             scrapers
                 .into_iter()
@@ -85,15 +87,34 @@ fn main() -> Result<()> {
 }
 
 impl Pace {
+    fn new(seconds: u64, period_us: u64) -> Self {
+        let start = Instant::now();
+        Self {
+            start,
+            end: start + Duration::from_secs(seconds),
+            period: Duration::from_micros(period_us),
+        }
+    }
+
+    /// A moment that passes during a turn is left out.
     fn repeat(self, turn: impl Fn() -> Result<()>) -> Vec<Result<Duration>> {
-        let end = Instant::now() + Duration::from_secs(self.seconds);
         let mut results = Vec::new();
-        while Instant::now() < end {
-            let start = Instant::now();
-            results.push(turn().map(|()| start.elapsed()));
-            thread::sleep(Duration::from_micros(self.pause_us));
+        let mut due = self.start;
+        while due < self.end {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let began = Instant::now();
+            results.push(turn().map(|()| began.elapsed()));
+            due = self.next_moment();
         }
         results
+    }
+
+    fn next_moment(self) -> Instant {
+        let elapsed = self.start.elapsed();
+        match elapsed.as_nanos().checked_div(self.period.as_nanos()) {
+            Some(passed) => self.start + self.period * (passed as u32 + 1),
+            None => self.start + elapsed,
+        }
     }
 }
 
