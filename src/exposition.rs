@@ -1,9 +1,9 @@
 //! Snapshot → text → compressed text, once per poll (Prometheus text format 0.0.4,
-//! https://prometheus.io/docs/instrumenting/exposition_formats/).
+//! <https://prometheus.io/docs/instrumenting/exposition_formats/>).
 //!
 //! The kernel's samples are written straight into the text: as values of the
-//! prometheus crate they cost half of what an idle host's poll did. The exporter's
-//! own few go through that crate.
+//! prometheus crate they were half of the instructions of an idle host's poll
+//! outside the kernel. The exporter's own few go through that crate.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -45,6 +45,7 @@ pub fn render(snapshot: &Snapshot, own: Vec<MetricFamily>) -> Page {
         namespace.facts.export(&mut families);
         export_outcomes(namespace, &mut families);
     }
+    families.namespace.clear();
     // The machine's figures are the same in every namespace: say them once.
     if let Some(first) = snapshot.namespaces.first() {
         first.facts.export_machine(&mut families);
@@ -92,7 +93,7 @@ fn page(mut text: Vec<u8>, own: &[MetricFamily]) -> Page {
 /// namespace.
 #[derive(Default)]
 struct Families {
-    /// The label, written out.
+    /// The label, written out; empty outside a namespace.
     namespace: String,
     families: Vec<(&'static Metric, String)>,
     /// Where the last sample went: most are followed by another of their family.
@@ -114,6 +115,8 @@ impl Families {
         }
         let known = self.families.iter().position(is);
         known.unwrap_or_else(|| {
+            let is_second = |(other, _): &(&Metric, String)| other.name == metric.name;
+            debug_assert!(!self.families.iter().any(is_second), "{}", metric.name);
             self.families.push((metric, String::new()));
             self.families.len() - 1
         })
@@ -142,6 +145,7 @@ const FAMILY_BYTES: usize = 384;
 impl Sink for Families {
     fn sample(&mut self, metric: &'static Metric, labels: &[&str], value: f64) {
         debug_assert_eq!(metric.labels.len(), labels.len(), "{}", metric.name);
+        debug_assert_eq!(metric.global, self.namespace.is_empty(), "{}", metric.name);
         self.last = self.place(metric);
         let line = &mut self.families[self.last].1;
         line.push_str(metric.name);
@@ -194,6 +198,8 @@ fn write_value(line: &mut String, value: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prometheus::Gauge;
+    use prometheus::core::Collector;
 
     static ODD: Metric = Metric::gauge("odd", &["a", "b"], "Oddities.");
     static PLAIN: Metric = Metric::counter("plain_total", &[], "Nothing special.").global();
@@ -204,6 +210,7 @@ mod tests {
         let mut families = Families::default();
         families.enter("one");
         families.sample(&ODD, &["x", "y"], 1.0);
+        families.namespace.clear();
         families.sample(&PLAIN, &[], 2.5);
         families.enter("two");
         families.sample(&LATER, &[], 3.0);
@@ -225,24 +232,21 @@ mod tests {
 
     #[test]
     fn values_look_as_the_crate_writes_them() {
+        let gauge = Gauge::new("value", "As it is.").unwrap();
         let largest = 2_f64.powi(53);
-        for value in [
-            0.0,
-            1.0,
-            -7.0,
-            0.5,
-            1e-9,
-            28_231.0,
-            1.5e300,
-            largest - 1.0,
-            largest,
-            largest * 4.0,
-            f64::NAN,
-            0.1 + 0.2,
-        ] {
-            let mut line = String::new();
+        #[rustfmt::skip]
+        let values = [
+            0.0, 1.0, -7.0, 0.5, 1e-9, 28_231.0, 1.5e300, largest - 1.0, largest, largest * 4.0,
+            0.1 + 0.2, f64::NAN, f64::INFINITY, f64::NEG_INFINITY,
+        ];
+        for value in values {
+            let mut line = "value ".to_owned();
             write_value(&mut line, value);
-            assert_eq!(line, value.to_string());
+            gauge.set(value);
+            let text = TextEncoder::new()
+                .encode_to_string(&gauge.collect())
+                .unwrap();
+            assert_eq!(text.lines().last(), Some(line.as_str()));
         }
     }
 }

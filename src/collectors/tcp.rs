@@ -159,12 +159,13 @@ impl Tcp {
     }
 }
 
-/// The kernel's counters never fall below zero, whatever the type of the file.
+/// Those of the wanted counters that this kernel has, by the event they count.
 fn read_events(procfs: &Procfs) -> Result<Vec<(&'static str, u64)>, Failure> {
     let mut counts = [None; COUNTERS.len()];
     let mut each = |protocol: &str, name: &str, count: i64| {
         let wanted = |&(_, of, called): &(&str, &str, &str)| called == name && of == protocol;
         if let Some(at) = COUNTERS.iter().position(wanted) {
+            // The file's numbers are signed, a counter's never below zero.
             counts[at] = u64::try_from(count).ok();
         }
     };

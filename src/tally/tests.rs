@@ -305,7 +305,10 @@ fn all_ports_can_be_watched() {
     let mut tally = Tally::new(10);
     let last = sock(State::Established, "10.0.0.1:65535", "10.0.0.9:1");
     count(&mut tally, &small_ground(), &[last], &ports);
-    assert!(tally.port_states(65_534).is_some());
+    for (port, established) in [(65_535, 1), (65_534, 0), (0, 0)] {
+        let states = tally.port_states(port).unwrap();
+        assert_eq!(states.get(State::Established), established, "{port}");
+    }
 }
 
 proptest! {
