@@ -19,7 +19,7 @@ import sys
 from farm import EXAMPLES, farm, machine, running
 from tools import EXPORTER, PORT, Unavailable, exporter_daemon, node_exporter_daemon, version
 
-COLUMNS = ["sockets", "what", "session", "beside", "round", "count", "errors", "p50_us", "p99_us", "max_us", "note"]
+COLUMNS = ["sockets", "what", "session", "beside", "round", "count", "errors", "stolen", "p50_us", "p99_us", "max_us", "note"]
 
 
 @contextlib.contextmanager
@@ -105,19 +105,25 @@ def measure(row, session, beside, command):
 
 
 def table(rows):
-    yield "| sockets | what | session | beside | p50 µs | p99 µs | max µs | errors |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| sockets | what | session | beside | p50 µs | p99 µs | max µs | errors | left out |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     groups = {}
     for row in rows:
         groups.setdefault((row["sockets"], row["what"], row["session"], row["beside"]), []).append(row)
     for (sockets, *about), group in groups.items():
         measured = [row for row in group if "p50_us" in row]
-        cells = [group[0].get("note", "")] + ["–"] * 3
+        cells = [group[0].get("note", "")] + ["–"] * 4
         if measured:
             median = lambda key: f"{statistics.median(row[key] for row in measured):.0f}"
             cells = [median("p50_us"), median("p99_us"), f"{max(row['max_us'] for row in measured):.0f}",
-                     f"{sum(row['errors'] for row in measured):.0f}"]
+                     f"{sum(row['errors'] for row in measured):.0f}", f"{share_left_out(measured):.0%}"]
         yield f"| {sockets:,} | {' | '.join(about + cells)} |"
+
+
+def share_left_out(rows):
+    """Of the turns, those that the hypervisor disturbed."""
+    left_out = sum(row["stolen"] for row in rows)
+    return left_out / (left_out + sum(row["count"] for row in rows))
 
 
 def main():
