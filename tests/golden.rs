@@ -152,6 +152,22 @@ fn the_page_of_a_known_host_is_the_golden_one() {
     assert_eq!(page, golden);
 }
 
+/// What /api/v1/snapshot serves of that host: the schema, and every figure.
+#[test]
+fn the_json_of_a_known_host_is_the_golden_one() {
+    let facts = poll(&mut observer(&host(), &fixtures().join("proc")));
+    let json = serde_json::to_string_pretty(&snapshot(facts)).unwrap() + "\n";
+    let path = fixtures().join("golden.json");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &json).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    for (number, (found, wanted)) in json.lines().zip(golden.lines()).enumerate() {
+        assert_eq!(found, wanted, "line {}", number + 1);
+    }
+    assert_eq!(json, golden);
+}
+
 #[test]
 fn the_compressed_page_is_the_same_page() {
     let own = SelfMetrics::new("0.1.0", "abc", SystemTime::now());
