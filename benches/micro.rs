@@ -8,16 +8,18 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use sockdiag_exporter::collectors::Facts;
-use sockdiag_exporter::collectors::observer::{DumpTimes, Limits, Observer};
+use sockdiag_exporter::count::Scratch;
+use sockdiag_exporter::count::policy::PortPolicy;
 use sockdiag_exporter::exposition;
-use sockdiag_exporter::kernel::netlink::{Patience, Wire};
+use sockdiag_exporter::kernel::netlink::dump::Deadline;
+use sockdiag_exporter::kernel::netlink::transport::Transport;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::{Dump, SockDiag};
-use sockdiag_exporter::snapshot::{NamespaceFacts, Snapshot};
-use sockdiag_exporter::tally::listeners::Listeners;
-use sockdiag_exporter::tally::{Ground, Reuse, Tally};
-use sockdiag_exporter::top::Ranking;
+use sockdiag_exporter::model::ports::PortRange;
+use sockdiag_exporter::snapshot::Snapshot;
+use sockdiag_exporter::subjects::limits::SubjectLimits;
+use sockdiag_exporter::subjects::ranking::Ranking;
+use sockdiag_exporter::survey::namespace::{Namespace, SurveyLimits, Surveyor};
 
 const SOCKETS: u32 = 500_000;
 const INET_DIAG_MSG_BYTES: usize = 72;
@@ -42,7 +44,7 @@ impl Replay {
     }
 }
 
-impl Wire for Replay {
+impl Transport for Replay {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.sequence.copy_from_slice(&request[8..12]);
         // TCPDIAG_GETSOCK for anything but listeners alone.
@@ -108,36 +110,36 @@ fn sock_diag(datagrams: &'static [Vec<u8>]) -> SockDiag<Replay> {
     SockDiag::with(move || Ok(Replay::of(datagrams)))
 }
 
-fn limits(each: usize) -> Limits {
-    Limits {
-        peers: each,
-        destinations: each,
-        sources: each,
-        local_ports: each,
+fn surveyor(each: usize, datagrams: &'static [Vec<u8>]) -> Surveyor<Replay> {
+    let limits = SurveyLimits {
+        subjects: SubjectLimits {
+            peers: each,
+            destinations: each,
+            sources: each,
+            local_ports: each,
+            always: Vec::new(),
+            peak_window: Duration::from_secs(60),
+        },
         tracked_keys: SOCKETS as usize,
-        always: Vec::new(),
         dump_timeout: Duration::from_secs(60),
-        peak_window: Duration::from_secs(60),
-    }
+    };
+    Surveyor::new(limits, Procfs::new("/proc"), sock_diag(datagrams))
 }
 
-fn ground() -> Ground {
-    let range = sockdiag_exporter::kernel::procfs::PortRange {
+fn policy() -> PortPolicy {
+    let range = PortRange {
         first: 32_768,
         last: 60_999,
     };
-    let mut effective = sockdiag_exporter::ports::PortSet::default();
-    effective.insert_range(range);
-    Ground {
+    PortPolicy {
         range,
-        effective,
-        reuse: Reuse::Never,
+        effective: range.into(),
         reuse_delay_ms: 1000,
-        known_bound: Default::default(),
+        ..PortPolicy::default()
     }
 }
 
-/// Receive, frames, record, tally; and the benchmark's own kernel alone, which is
+/// Receive, frames, record, counts; and the benchmark's own kernel alone, which is
 /// to be taken off.
 fn hot_line(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("hot line, 500,000 sockets");
@@ -160,9 +162,11 @@ fn hot_line(criterion: &mut Criterion) {
     });
     for (name, peers) in [("2,000 peers", 2000), ("500,000 peers", SOCKETS)] {
         let datagrams = datagrams(peers);
-        let (mut client, mut tally) = (sock_diag(datagrams), Tally::new(SOCKETS as usize));
-        let (ground, listeners) = (ground(), Listeners::default());
-        let patience = Patience {
+        let (mut client, policy) = (sock_diag(datagrams), policy());
+        let Scratch {
+            listeners, mut tcp, ..
+        } = Scratch::new(SOCKETS as usize);
+        let deadline = Deadline {
             timeout: Duration::from_secs(60),
             stop: &stop,
         };
@@ -171,13 +175,13 @@ fn hot_line(criterion: &mut Criterion) {
                 client
                     .dump(
                         Dump::TcpSockets { bound: true },
-                        patience,
-                        &mut tally,
-                        |tally| tally.begin(&ground, &listeners, &[], true),
-                        |tally, record| tally.add(record, &listeners),
+                        deadline,
+                        &mut tcp,
+                        |tcp| tcp.begin(&policy, &listeners, &[], None),
+                        |tcp, socket| tcp.add(&socket, &listeners),
                     )
                     .expect("a whole dump");
-                tally.finish();
+                tcp.finish();
             });
         });
     }
@@ -191,28 +195,13 @@ fn poll(criterion: &mut Criterion) {
         .throughput(Throughput::Elements(SOCKETS.into()))
         .sample_size(10);
     for (name, peers) in [("2,000 peers", 2000), ("500,000 peers", SOCKETS)] {
-        let client = sock_diag(datagrams(peers));
-        let mut observer = Observer::new(limits(20), Procfs::new("/proc"), client);
+        let mut surveyor = surveyor(20, datagrams(peers));
+        let mut namespace = Namespace::own("host").expect("/proc");
         group.bench_function(name, |bencher| {
-            bencher.iter(|| observer.observe(&AtomicBool::new(false)))
+            bencher.iter(|| surveyor.dump(&mut namespace, &AtomicBool::new(false)))
         });
     }
     group.finish();
-}
-
-fn snapshot(facts: Facts) -> Snapshot {
-    let dumps = DumpTimes::default();
-    let namespace = NamespaceFacts {
-        name: "host".into(),
-        dumps,
-        findings: Vec::new(),
-        facts,
-    };
-    Snapshot {
-        taken: SystemTime::now(),
-        interval: Duration::from_secs(5),
-        namespaces: vec![namespace],
-    }
 }
 
 /// The page, plain and compressed.
@@ -220,12 +209,14 @@ fn render(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("render");
     group.sample_size(10);
     for each in [20, 50, 1300] {
-        let mut observer = Observer::new(
-            limits(each),
-            Procfs::new("/proc"),
-            sock_diag(datagrams(2000)),
-        );
-        let snapshot = snapshot(observer.observe(&AtomicBool::new(false)).0);
+        let mut surveyor = surveyor(each, datagrams(2000));
+        let mut namespace = Namespace::own("host").expect("/proc");
+        surveyor.dump(&mut namespace, &AtomicBool::new(false));
+        let snapshot = Snapshot {
+            taken: SystemTime::now(),
+            interval: Duration::from_secs(5),
+            namespaces: vec![namespace.snapshot(&Default::default())],
+        };
         let page = exposition::render(&snapshot, Vec::new());
         let series = page
             .text

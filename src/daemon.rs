@@ -11,20 +11,21 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::cli::{REVISION, VERSION};
-use crate::collectors::budget;
-use crate::collectors::observer::{Limits, Observer};
 use crate::config::Config;
-use crate::diagnosis::{History, diagnose};
-use crate::kernel::netlink::Wire;
-use crate::kernel::netns::Namespace;
+use crate::findings::History;
+use crate::kernel::netlink::transport::Transport;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
-use crate::poller::{Pace, Poller, Stop};
 use crate::self_metrics::SelfMetrics;
-use crate::snapshot::{self, Latest, NamespaceFacts, Snapshot};
+use crate::show::web::server;
+use crate::show::web::{App, routes};
+use crate::snapshot::{self, Latest, Snapshot};
+use crate::subjects;
+use crate::subjects::limits::SubjectLimits;
+use crate::survey::namespace::{Namespace, SurveyLimits, Surveyor};
+use crate::survey::poller::{Poller, Stop};
+use crate::survey::schedule::Pace;
 use crate::systemd;
-use crate::web::server;
-use crate::web::{App, routes};
 
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
@@ -64,14 +65,14 @@ impl Daemon {
         if listeners.is_empty() {
             listeners = server::bind(&config.web.listen, config.web.listen_is_default())?;
         }
-        Self::collect(config, listeners, observer(config)?)
+        Self::collect(config, listeners, surveyor(config)?)
     }
 
-    /// Starts to poll with this observer.
-    fn collect<W: Wire + Send + 'static>(
+    /// Starts to poll with this surveyor.
+    fn collect<T: Transport + Send + 'static>(
         config: &Config,
         listeners: Vec<TcpListener>,
-        observer: Observer<W>,
+        surveyor: Surveyor<T>,
     ) -> Result<Self> {
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
@@ -83,7 +84,7 @@ impl Daemon {
                 age_max: config.poll.age_max,
             },
             namespace: own_namespace(config)?,
-            observer,
+            surveyor,
             own: Arc::clone(&own),
             publisher,
             stop: stop.clone(),
@@ -173,7 +174,7 @@ impl Daemon {
             revision = REVISION,
             listen = addresses.join(","),
             interval = ?config.poll.interval,
-            collectors = "sockets,udp,peers,listeners,ephemeral,tcp,conntrack",
+            collectors = subjects::NAMES.join(","),
             "sockdiag-exporter started"
         );
     }
@@ -184,19 +185,14 @@ impl Daemon {
 /// # Errors
 /// When the limits cannot be kept, or the thread cannot tell where it is.
 pub fn poll_once(config: &Config) -> Result<Snapshot> {
-    let mut observer = observer(config)?;
-    let namespace = own_namespace(config)?;
+    let mut surveyor = surveyor(config)?;
+    let mut namespace = own_namespace(config)?;
     let taken = SystemTime::now();
-    let (facts, dumps) = observer.observe(&Default::default());
+    surveyor.dump(&mut namespace, &Default::default());
     Ok(Snapshot {
         taken,
         interval: config.poll.interval,
-        namespaces: vec![NamespaceFacts {
-            name: namespace.name,
-            dumps,
-            findings: diagnose(&facts, &History::default()),
-            facts,
-        }],
+        namespaces: vec![namespace.snapshot(&History::default())],
     })
 }
 
@@ -205,45 +201,50 @@ fn own_namespace(config: &Config) -> Result<Namespace> {
         .context("cannot tell the network namespace of this process (is /proc mounted?)")
 }
 
-fn observer(config: &Config) -> Result<Observer> {
-    Ok(Observer::new(
-        limits(config)?,
+fn surveyor(config: &Config) -> Result<Surveyor> {
+    Ok(Surveyor::new(
+        survey_limits(config)?,
         Procfs::new(&config.procfs.root),
         SockDiag::new(),
     ))
 }
 
-/// Those that were asked for, or fewer where `limits.series` does not allow them.
-fn limits(config: &Config) -> Result<Limits> {
-    let wanted = Limits {
+/// The limits that were asked for, or fewer where `limits.series` does not allow them.
+///
+/// # Errors
+/// When even one key of each kind is too many for `limits.series`.
+pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
+    let wanted = SubjectLimits {
         peers: config.limits.peers,
         destinations: config.limits.destinations,
         sources: config.limits.sources,
         local_ports: config.limits.local_ports,
-        tracked_keys: config.limits.tracked_keys,
         always: config.local_ports.always.clone(),
-        dump_timeout: config.poll.timeout,
         peak_window: config.poll.peak_window,
     };
-    let Some(limits) = budget::fit(&wanted, config.limits.series) else {
+    let Some(subjects) = wanted.fit(config.limits.series) else {
         bail!(
             "limits.series = {}: too few for the {} ports of local_ports.always: raise it, or list fewer ports",
             config.limits.series,
             config.local_ports.always.len()
         );
     };
-    if budget::cost(&wanted) > config.limits.series {
+    if wanted.series() > config.limits.series {
         tracing::warn!(
             series = config.limits.series,
-            needed = budget::cost(&wanted),
-            peers = limits.peers,
-            destinations = limits.destinations,
-            sources = limits.sources,
-            local_ports = limits.local_ports,
+            needed = wanted.series(),
+            peers = subjects.peers,
+            destinations = subjects.destinations,
+            sources = subjects.sources,
+            local_ports = subjects.local_ports,
             "limits.series is too small for the other limits, which are brought down"
         );
     }
-    Ok(limits)
+    Ok(SurveyLimits {
+        subjects,
+        tracked_keys: config.limits.tracked_keys,
+        dump_timeout: config.poll.timeout,
+    })
 }
 
 #[cfg(test)]
@@ -256,17 +257,14 @@ mod tests {
     fn end_with(kernel: &Kernel) -> Result<()> {
         let mut config = Config::default();
         config.web.listen = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
-        let observer = Observer::new(
-            limits(&config)?,
-            Procfs::new(&config.procfs.root),
-            kernel.sock_diag(),
-        );
+        let procfs = Procfs::new(&config.procfs.root);
+        let surveyor = Surveyor::new(survey_limits(&config)?, procfs, kernel.sock_diag());
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
             let listeners = server::bind(&config.web.listen, false)?;
-            let daemon = Daemon::collect(&config, listeners, observer)?;
+            let daemon = Daemon::collect(&config, listeners, surveyor)?;
             let end = daemon.serve(std::future::pending());
             tokio::time::timeout(Duration::from_secs(10), end).await?
         })

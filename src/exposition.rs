@@ -13,29 +13,18 @@ use flate2::write::GzEncoder;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
-use crate::collectors::metric::{Kind, Metric, Sink};
-use crate::collectors::section::Outcome;
-use crate::snapshot::{NamespaceFacts, Page, Snapshot, unix_time};
+use crate::snapshot::{NamespaceSnapshot, Page, Snapshot, unix_time};
+use crate::subjects::metric::{Kind, Metric, Sink, metrics};
+use crate::subjects::section::Outcome;
 
-static COLLECTOR_UP: Metric = Metric::gauge(
-    "sockdiag_collector_up",
-    &["collector"],
-    "Whether a collector worked as of the last poll, 1 or 0; no sample where the kernel does not offer what it reads.",
-);
-static DUMP_DURATION: Metric = Metric::gauge(
-    "sockdiag_dump_duration_seconds",
-    &["protocol"],
-    "How long the dump of the sockets took as of the last poll (sock_diag).",
-);
-static SNAPSHOT_TIMESTAMP: Metric = Metric::gauge(
-    "sockdiag_snapshot_timestamp_seconds",
-    &[],
-    "When the sockets were dumped, in seconds since 1970.",
-)
-.global();
-
-/// Families of this file, beside those of the collectors.
-pub static METRICS: [&Metric; 3] = [&COLLECTOR_UP, &DUMP_DURATION, &SNAPSHOT_TIMESTAMP];
+metrics! {
+    COLLECTOR_UP: gauge "sockdiag_collector_up" [collector]
+        "Whether a collector worked as of the last poll, 1 or 0; no sample where the kernel does not offer what it reads.";
+    DUMP_DURATION: gauge "sockdiag_dump_duration_seconds" [protocol]
+        "How long the dump of the sockets took as of the last poll (sock_diag).";
+    SNAPSHOT_TIMESTAMP: machine_gauge "sockdiag_snapshot_timestamp_seconds" []
+        "When the sockets were dumped, in seconds since 1970.";
+}
 
 /// Renders the page: the kernel's facts, then the exporter's own families.
 pub fn render(snapshot: &Snapshot, own: Vec<MetricFamily>) -> Page {
@@ -59,17 +48,22 @@ pub fn render_own(own: &[MetricFamily]) -> Page {
     page(Vec::new(), own)
 }
 
-fn export_outcomes(namespace: &NamespaceFacts, families: &mut Families) {
-    for (collector, outcome) in namespace.facts.outcomes() {
-        match outcome {
-            Outcome::Up => families.sample(&COLLECTOR_UP, &[collector], 1.0),
-            Outcome::Failed(_) => families.sample(&COLLECTOR_UP, &[collector], 0.0),
+fn export_outcomes(namespace: &NamespaceSnapshot, families: &mut Families) {
+    for collected in namespace.facts.outcomes() {
+        let collector = &[collected.collector];
+        match collected.outcome {
+            Outcome::Up => families.sample(&COLLECTOR_UP, collector, 1.0),
+            Outcome::Failed(_) => families.sample(&COLLECTOR_UP, collector, 0.0),
             Outcome::Absent => {}
         }
     }
-    for (protocol, took) in [("tcp", namespace.dumps.tcp), ("udp", namespace.dumps.udp)] {
-        if let Some(took) = took {
-            families.sample(&DUMP_DURATION, &[protocol], took.as_secs_f64());
+    let Some(dumps) = &namespace.dumps else {
+        return;
+    };
+    for (protocol, dump) in [("tcp", &dumps.tcp), ("udp", &dumps.udp)] {
+        // Of half a dump it says nothing.
+        if dump.result.is_ok() {
+            families.sample(&DUMP_DURATION, &[protocol], dump.took.as_secs_f64());
         }
     }
 }
@@ -202,7 +196,7 @@ mod tests {
     use prometheus::core::Collector;
 
     static ODD: Metric = Metric::gauge("odd", &["a", "b"], "Oddities.");
-    static PLAIN: Metric = Metric::counter("plain_total", &[], "Nothing special.").global();
+    static PLAIN: Metric = Metric::machine_gauge("plain_total", &[], "Nothing special.");
     static LATER: Metric = Metric::gauge("later", &[], "Comes last.");
 
     #[test]
@@ -218,7 +212,7 @@ mod tests {
         let text = String::from_utf8(families.into_text()).unwrap();
         let expected = "# HELP odd Oddities.\n# TYPE odd gauge\n\
             odd{netns=\"one\",a=\"x\",b=\"y\"} 1\nodd{netns=\"two\",a=\"x\",b=\"y\"} 4\n\
-            # HELP plain_total Nothing special.\n# TYPE plain_total counter\nplain_total 2.5\n\
+            # HELP plain_total Nothing special.\n# TYPE plain_total gauge\nplain_total 2.5\n\
             # HELP later Comes last.\n# TYPE later gauge\nlater{netns=\"two\"} 3\n";
         assert_eq!(text, expected);
     }

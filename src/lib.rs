@@ -2,37 +2,41 @@
 //! tracking table as Prometheus metrics.
 //!
 //! ```text
-//! kernel ──recv──▶ kernel::netlink ─▶ kernel::sock_diag ─▶ tally ─▶ collectors
-//!                                      (borrowed view)     (hot)    (facts)
-//!                                                                      │
-//! scrape ◀── web ◀── snapshot (published whole, with its page) ◀── exposition
+//! kernel ──recv──▶ kernel ─▶ model::Socket ─▶ count ─▶ subjects ─▶ findings
+//!                            (one value)      (hot)    (facts)        │
+//! scrape ◀── show::web ◀── snapshot (published whole) ◀── exposition ◀┘
 //! ```
 //!
-//! Three rooms: `kernel/` alone touches the kernel, `collectors/` hold one
-//! subject each, `web/` shows a snapshot. `poller` is the clock of the one thread
-//! that collects, `daemon` starts and stops everything. Who may import whom is
-//! held by `tests/layers.rs`.
+//! * `model/`: words without I/O: sockets, states, sets of ports, pools.
+//! * `kernel/`: the only room that touches the kernel: netlink, /proc, namespaces.
+//! * `count/`: what each socket of a dump runs through, once.
+//! * `subjects/`: one subject a file: what it reads, its facts, its metrics. To find
+//!   where a metric comes from, search its name there.
+//! * `survey/`: the collector thread: when to look at a namespace, what to read.
+//! * `findings/`: what is wrong, and what helps.
+//! * `show/`: a snapshot as pages and text; it knows nothing else.
+//!
+//! `daemon` starts and stops everything. Who may import whom is held by
+//! `tests/layers.rs`.
 
 // A daemon that panics on bad input loses what was good: expect() states an
 // invariant instead. What is printed goes through one door in main.rs.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::print_stdout))]
 
 pub mod cli;
-pub mod collectors;
 pub mod config;
+pub mod count;
 pub mod daemon;
-pub mod diagnosis;
 pub mod exposition;
+pub mod findings;
 pub mod kernel;
-pub mod poller;
-pub mod ports;
-pub mod report;
+pub mod model;
 pub mod self_metrics;
+pub mod show;
 pub mod snapshot;
+pub mod subjects;
+pub mod survey;
 pub mod systemd;
-pub mod tally;
-pub mod top;
-pub mod web;
 
 /// So that the tests of this crate and those beside it share one fake kernel.
 #[cfg(test)]

@@ -9,7 +9,8 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
 use sockdiag_exporter::config::{Config, ConfigError, Loaded, LogFormat, Overrides};
-use sockdiag_exporter::{daemon, exposition, report};
+use sockdiag_exporter::show::text;
+use sockdiag_exporter::{daemon, exposition};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -70,7 +71,7 @@ fn snapshot(arguments: &SnapshotArgs) -> Result<()> {
     let config = load(arguments.config.as_deref(), &Overrides::default())?.config;
     let snapshot = daemon::poll_once(&config)?;
     match arguments.format {
-        SnapshotFormat::Text => print(&report::text(&snapshot)),
+        SnapshotFormat::Text => print(&text::render(&snapshot)),
         SnapshotFormat::Json => print(&(serde_json::to_string_pretty(&snapshot)? + "\n")),
         SnapshotFormat::Prometheus => {
             let page = exposition::render(&snapshot, Vec::new());
@@ -78,7 +79,7 @@ fn snapshot(arguments: &SnapshotArgs) -> Result<()> {
         }
     }?;
     // What was measured is printed; a script must not take it for everything.
-    match report::missing(&snapshot) {
+    match text::missing(&snapshot) {
         Some(missing) => bail!("not measured: {missing}"),
         None => Ok(()),
     }

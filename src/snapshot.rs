@@ -8,9 +8,9 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::collectors::Facts;
-use crate::collectors::observer::DumpTimes;
-use crate::diagnosis::Finding;
+use crate::findings::Finding;
+use crate::subjects::Facts;
+use crate::subjects::visit::Reading;
 
 /// An old snapshot is served for so many of the intervals in force, should
 /// `max_duty` stretch these beyond what `poll.age_max` was made for.
@@ -25,20 +25,27 @@ pub struct Snapshot {
     /// The interval of dumps in force.
     #[serde(rename = "poll_interval_seconds", serialize_with = "seconds")]
     pub interval: Duration,
-    pub namespaces: Vec<NamespaceFacts>,
+    pub namespaces: Vec<NamespaceSnapshot>,
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct NamespaceFacts {
+pub struct NamespaceSnapshot {
     #[serde(rename = "netns")]
     pub name: String,
-    /// Seconds.
+    /// What the sockets were read from; none while it could not be tried.
     #[serde(skip)]
-    pub dumps: DumpTimes,
+    pub dumps: Option<Dumps>,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
     #[serde(flatten)]
     pub facts: Facts,
+}
+
+/// The last dumps of a namespace's sockets, each with its own time and cost.
+#[derive(Clone, Debug)]
+pub struct Dumps {
+    pub tcp: Reading,
+    pub udp: Reading,
 }
 
 /// Seconds since 1970, with their fraction.

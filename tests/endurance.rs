@@ -3,12 +3,13 @@
 mod support;
 
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use sockdiag_exporter::collectors::observer::{Limits, Observer};
-use sockdiag_exporter::diagnosis::{History, diagnose};
+use sockdiag_exporter::config::Config;
+use sockdiag_exporter::daemon::survey_limits;
+use sockdiag_exporter::findings::{History, diagnose};
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
+use sockdiag_exporter::survey::namespace::{Namespace, Surveyor};
 
 use support::netns::in_netns;
 use support::sockets::Listener;
@@ -21,20 +22,6 @@ const SETTLED: usize = 500;
 const CHANGE: usize = 20;
 /// Freed memory that the allocator happens to keep, in KiB.
 const SLACK: usize = 1024;
-
-fn observer() -> Observer {
-    let limits = Limits {
-        peers: 20,
-        destinations: 20,
-        sources: 20,
-        local_ports: 20,
-        tracked_keys: 400_000,
-        always: Vec::new(),
-        dump_timeout: Duration::from_secs(10),
-        peak_window: Duration::from_secs(60),
-    };
-    Observer::new(limits, Procfs::new("/proc"), SockDiag::new())
-}
 
 /// Resident KiB and open files of this process.
 fn usage() -> (usize, usize) {
@@ -51,7 +38,10 @@ fn polls_without_end_gain_nothing() {
         let listeners: Vec<_> = (0..8)
             .map(|last| Listener::at(format!("127.0.1.{last}:443").parse().unwrap()).unwrap())
             .collect();
-        let (mut observer, mut history) = (observer(), History::default());
+        let limits = survey_limits(&Config::default()).unwrap();
+        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
+        let mut namespace = Namespace::own("host").unwrap();
+        let mut history = History::default();
         let polls = std::env::var("SOCKDIAG_TEST_POLLS").map_or(POLLS, |n| n.parse().unwrap());
         let (mut settled, mut most) = (None, 0);
         let mut pairs = Vec::new();
@@ -63,9 +53,10 @@ fn polls_without_end_gain_nothing() {
                     pairs.push(listener.pair(&listener.plan()).unwrap());
                 }
             }
-            let (facts, _) = observer.observe(&AtomicBool::new(false));
-            history.record(&facts);
-            diagnose(&facts, &history);
+            surveyor.dump(&mut namespace, &AtomicBool::new(false));
+            let facts = &namespace.facts;
+            history.record(facts);
+            diagnose(facts, &history);
             let sockets = facts.sockets.measured().expect("a whole dump");
             most = most.max(sockets.inet.total());
             if poll == SETTLED {

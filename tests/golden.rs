@@ -12,42 +12,43 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
-use sockdiag_exporter::collectors::metric::{Kind, Metric};
-use sockdiag_exporter::collectors::observer::{DumpTimes, Limits, Observer};
-use sockdiag_exporter::collectors::section::Outcome;
-use sockdiag_exporter::collectors::{Facts, budget, catalogue};
-use sockdiag_exporter::kernel::procfs::Procfs;
-use sockdiag_exporter::kernel::state::State;
+use sockdiag_exporter::exposition;
+use sockdiag_exporter::model::state::State;
 use sockdiag_exporter::self_metrics::SelfMetrics;
-use sockdiag_exporter::snapshot::{NamespaceFacts, Snapshot};
-use sockdiag_exporter::{exposition, report};
+use sockdiag_exporter::show::text;
+use sockdiag_exporter::snapshot::{Dumps, NamespaceSnapshot, Snapshot};
+use sockdiag_exporter::subjects::metric::{Kind, Metric};
+use sockdiag_exporter::subjects::section::Outcome;
+use sockdiag_exporter::subjects::visit::Reading;
+use sockdiag_exporter::subjects::{Facts, catalogue};
+use sockdiag_exporter::survey::namespace::{Namespace, Surveyor};
 
-use fake_kernel::{FakeWire, Kernel, Sock, Wants, bound, ends, sock, time_wait};
+use fake_kernel::{FakeTransport, Kernel, Sock, Wants, bound, ends, limits, sock, time_wait};
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
-/// The default configuration.
-fn limits() -> Limits {
-    Limits {
-        peers: 20,
-        destinations: 20,
-        sources: 20,
-        local_ports: 20,
-        tracked_keys: 400_000,
-        always: Vec::new(),
-        dump_timeout: Duration::from_secs(60),
-        peak_window: Duration::from_secs(60),
+/// A namespace, and who reads it.
+struct Observer {
+    surveyor: Surveyor<FakeTransport>,
+    namespace: Namespace,
+}
+
+fn observer(kernel: &Kernel, proc: &Path) -> Observer {
+    Observer {
+        surveyor: fake_kernel::surveyor(kernel, proc),
+        namespace: Namespace::own("host").unwrap(),
     }
 }
 
-fn observer(kernel: &Kernel, proc: &Path) -> Observer<FakeWire> {
-    Observer::new(limits(), Procfs::new(proc), kernel.sock_diag())
-}
-
-fn poll(observer: &mut Observer<FakeWire>) -> Facts {
-    observer.observe(&AtomicBool::new(false)).0
+fn poll(observer: &mut Observer) -> Facts {
+    let Observer {
+        surveyor,
+        namespace,
+    } = observer;
+    surveyor.dump(namespace, &AtomicBool::new(false));
+    namespace.facts.clone()
 }
 
 /// The page of these facts, without what differs from run to run.
@@ -55,15 +56,22 @@ fn snapshot(facts: Facts) -> Snapshot {
     Snapshot {
         taken: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
         interval: Duration::from_secs(5),
-        namespaces: vec![NamespaceFacts {
+        namespaces: vec![NamespaceSnapshot {
             findings: Vec::new(),
             name: "host".into(),
-            dumps: DumpTimes {
-                tcp: Some(Duration::from_micros(12_500)),
-                udp: Some(Duration::from_micros(250)),
-            },
+            dumps: Some(Dumps {
+                tcp: took(Duration::from_micros(12_500)),
+                udp: took(Duration::from_micros(250)),
+            }),
             facts,
         }],
+    }
+}
+
+fn took(took: Duration) -> Reading {
+    Reading {
+        took,
+        ..Reading::take(|| Ok(()))
     }
 }
 
@@ -200,7 +208,9 @@ fn no_series_stands_there_twice() {
 }
 
 fn all_metrics() -> impl Iterator<Item = &'static Metric> {
-    catalogue().chain(exposition::METRICS)
+    catalogue()
+        .into_iter()
+        .chain(exposition::METRICS.iter().copied())
 }
 
 #[test]
@@ -360,7 +370,7 @@ fn a_busy_host_costs_no_more_series_than_the_budget() {
         assert_unique(&page);
         let count = series(&page).len();
         assert!(count <= 1500, "{count}");
-        assert!(count <= budget::cost(&limits()), "{count}");
+        assert!(count <= limits(20).series(), "{count}");
         let next = busy_host(round);
         kernel.becomes(move |asked| next.answer(asked));
     }
@@ -390,10 +400,10 @@ fn down(facts: &Facts) -> BTreeMap<&'static str, String> {
     facts
         .outcomes()
         .into_iter()
-        .filter_map(|(name, outcome)| match outcome {
+        .filter_map(|collected| match collected.outcome {
             Outcome::Up => None,
-            Outcome::Absent => Some((name, "absent".to_owned())),
-            Outcome::Failed(failure) => Some((name, failure.reason.to_owned())),
+            Outcome::Absent => Some((collected.collector, "absent".to_owned())),
+            Outcome::Failed(failure) => Some((collected.collector, failure.reason.to_owned())),
         })
         .collect()
 }
@@ -427,7 +437,7 @@ fn a_refused_dump_fails_what_is_made_of_it_and_nothing_else() {
         });
         let facts = poll(&mut observer);
         assert_eq!(down(&facts), all(&ON_TCP, why));
-        let missing = report::missing(&snapshot(facts.clone()));
+        let missing = text::missing(&snapshot(facts.clone()));
         let told = missing.map(|told| told.matches("kernel refused the dump").count());
         assert_eq!(told, (why == "refused").then_some(1), "one reason, once");
         let page = page(facts, None);
@@ -553,11 +563,13 @@ fn a_missing_file_is_absent_where_kernels_differ() {
     // The module is loaded later; the cheap files are enough to see it.
     std::fs::write(root.path().join(COUNT), "5\n").unwrap();
     std::fs::write(root.path().join(MAX), "10\n").unwrap();
-    let mut facts = poll(&mut observer);
+    let facts = poll(&mut observer);
     assert_eq!(facts.conntrack.measured().unwrap().entries, 5);
     std::fs::write(root.path().join(COUNT), "6\n").unwrap();
-    observer.refresh(&mut facts, &AtomicBool::new(false));
-    assert_eq!(facts.conntrack.measured().unwrap().entries, 6);
+    let (surveyor, namespace) = (&mut observer.surveyor, &mut observer.namespace);
+    surveyor.refresh(namespace, &AtomicBool::new(false));
+    let entries = namespace.facts.conntrack.measured().unwrap().entries;
+    assert_eq!(entries, 6);
 
     // Every kernel has a range: without one something is wrong.
     remove(RANGE);

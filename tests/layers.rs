@@ -5,56 +5,47 @@ use std::path::{Path, PathBuf};
 
 /// A file or directory of `src`, and the modules of ours that it may name
 /// beside itself.
-const ROOMS: [(&str, &[&str]); 19] = [
-    ("kernel", &[]),
-    ("top.rs", &[]),
-    ("ports.rs", &["kernel::procfs"]),
-    ("tally", &["kernel", "ports"]),
-    ("collectors", &["kernel", "tally", "top", "ports"]),
-    ("diagnosis", &["collectors", "kernel::state", "tally"]),
-    ("snapshot.rs", &["collectors", "diagnosis"]),
+const ROOMS: [(&str, &[&str]); 16] = [
+    ("model", &[]),
+    ("kernel", &["model"]),
+    ("count", &["model"]),
+    ("subjects", &["count", "kernel", "model"]),
+    ("findings", &["subjects", "count::policy", "model"]),
+    ("snapshot.rs", &["subjects", "findings"]),
     ("systemd.rs", &["snapshot"]),
-    ("exposition.rs", &["snapshot", "collectors"]),
-    (
-        "report.rs",
-        &[
-            "snapshot",
-            "collectors",
-            "diagnosis",
-            "kernel::state",
-            "tally::udp",
-        ],
-    ),
+    ("exposition.rs", &["snapshot", "subjects"]),
     ("self_metrics.rs", &["kernel::procfs", "snapshot"]),
     (
-        "poller.rs",
+        "survey",
         &[
             "kernel",
-            "collectors",
-            "diagnosis",
-            "exposition",
+            "count",
+            "subjects",
+            "findings",
             "snapshot",
+            "exposition",
             "self_metrics",
+            "model",
         ],
     ),
     (
-        "web",
+        "show",
         &[
             "snapshot",
             "exposition",
-            "collectors",
-            "diagnosis",
             "self_metrics",
+            "findings",
+            "subjects",
+            "model",
         ],
     ),
     ("config", &[]),
-    ("config.rs", &[]),
     ("cli.rs", &["config"]),
     ("daemon.rs", ANYBODY),
     // The snapshot command prints.
     (
         "main.rs",
-        &["cli", "config", "daemon", "exposition", "report"],
+        &["cli", "config", "daemon", "exposition", "show::text"],
     ),
     ("lib.rs", ANYBODY),
 ];
@@ -71,24 +62,30 @@ const OWNERS: [(&str, &[&str]); 16] = [
         "rustix",
         &[
             "kernel",
-            "collectors/tcp.rs",
+            "subjects/tcp.rs",
             "self_metrics.rs",
-            "poller.rs",
+            "survey/poller.rs",
         ],
     ),
     ("prometheus", &["exposition.rs", "self_metrics.rs"]),
     ("flate2", &["exposition.rs"]),
-    ("axum", &["web", "daemon.rs"]),
-    ("hyper", &["web"]),
-    ("hyper_util", &["web"]),
-    ("tower", &["web"]),
+    ("axum", &["show/web", "daemon.rs"]),
+    ("hyper", &["show/web"]),
+    ("hyper_util", &["show/web"]),
+    ("tower", &["show/web"]),
     (
         "tokio",
-        &["web", "daemon.rs", "main.rs", "snapshot.rs", "systemd.rs"],
+        &[
+            "show/web",
+            "daemon.rs",
+            "main.rs",
+            "snapshot.rs",
+            "systemd.rs",
+        ],
     ),
-    ("anyhow", &["web", "daemon.rs", "main.rs"]),
-    ("config", &["config", "config.rs"]),
-    ("toml_edit", &["config", "config.rs"]),
+    ("anyhow", &["show/web", "daemon.rs", "main.rs"]),
+    ("config", &["config"]),
+    ("toml_edit", &["config"]),
     ("clap", &["cli.rs", "main.rs"]),
 ];
 
@@ -197,9 +194,9 @@ fn unsafe_code_lives_with_the_namespaces() {
 #[test]
 fn a_forbidden_import_would_be_seen() {
     let text =
-        "use crate::web::routes;\nuse crate::{top, kernel::state};\nlet a = crate::ports::X;";
+        "use crate::show::web;\nuse crate::{model, kernel::netns};\nlet a = crate::count::X;";
     assert_eq!(
         imports(text),
-        ["web::routes", "top", "kernel::state", "ports::X"]
+        ["show::web", "model", "kernel::netns", "count::X"]
     );
 }

@@ -8,10 +8,10 @@ use std::time::{Duration, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sockdiag_exporter::self_metrics::SelfMetrics;
+use sockdiag_exporter::show::web::App;
+use sockdiag_exporter::show::web::routes::router;
+use sockdiag_exporter::show::web::server::{Limits, bind, serve};
 use sockdiag_exporter::snapshot::channel;
-use sockdiag_exporter::web::App;
-use sockdiag_exporter::web::routes::router;
-use sockdiag_exporter::web::server::{Limits, bind, serve};
 
 /// Far above what the test takes, so that a failing one ends.
 const PATIENCE: Duration = Duration::from_secs(30);

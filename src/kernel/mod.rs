@@ -2,9 +2,8 @@
 //!
 //! Everything here reads. Nothing here knows what a metric is.
 
-pub mod conntrack;
+pub mod ctnetlink;
 pub mod netlink;
 pub mod netns;
 pub mod procfs;
 pub mod sock_diag;
-pub mod state;

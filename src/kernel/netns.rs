@@ -15,48 +15,29 @@ pub struct NamespaceId {
     inode: u64,
 }
 
-/// The network namespace of the calling thread.
-///
-/// # Errors
-/// When `/proc` is not mounted, or hides the thread's own entry.
-pub fn current() -> io::Result<NamespaceId> {
-    let metadata = std::fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
-    Ok(NamespaceId {
-        device: metadata.st_dev(),
-        inode: metadata.st_ino(),
-    })
-}
-
-/// A namespace under observation, by the name that its metrics carry.
-#[derive(Clone, Debug)]
-pub struct Namespace {
-    pub name: String,
-    id: NamespaceId,
-}
-
-impl Namespace {
-    /// The one that the calling thread is in.
+impl NamespaceId {
+    /// Of the calling thread.
     ///
     /// # Errors
-    /// As [`current`].
-    pub fn own(name: impl Into<String>) -> io::Result<Self> {
+    /// When `/proc` is not mounted, or hides the thread's own entry.
+    pub fn current() -> io::Result<Self> {
+        let metadata = std::fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
         Ok(Self {
-            name: name.into(),
-            id: current()?,
+            device: metadata.st_dev(),
+            inode: metadata.st_ino(),
         })
     }
 
-    /// Makes sure that the calling thread is where it should be.
+    /// Checks that the calling thread is in this namespace, which goes by `name`.
     ///
     /// # Errors
     /// When it is elsewhere, or cannot tell.
-    pub fn visit(&self) -> io::Result<()> {
-        if current()? == self.id {
+    pub fn ensure_current(self, name: &str) -> io::Result<()> {
+        if Self::current()? == self {
             return Ok(());
         }
         Err(io::Error::other(format!(
-            "this thread is not in the network namespace {:?}",
-            self.name
+            "this thread is not in the network namespace {name:?}"
         )))
     }
 }
@@ -79,14 +60,15 @@ mod tests {
 
     #[test]
     fn a_thread_knows_its_own_namespace() {
-        Namespace::own("host").unwrap().visit().unwrap();
+        let own = NamespaceId::current().unwrap();
+        own.ensure_current("host").unwrap();
     }
 
     #[test]
     fn a_thread_elsewhere_is_refused() {
-        let mut elsewhere = Namespace::own("host").unwrap();
-        elsewhere.id.inode += 1;
-        let error = elsewhere.visit().unwrap_err();
+        let mut elsewhere = NamespaceId::current().unwrap();
+        elsewhere.inode += 1;
+        let error = elsewhere.ensure_current("host").unwrap_err();
         assert!(error.to_string().contains("\"host\""), "{error}");
     }
 }

@@ -7,6 +7,8 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::model::ports::PortRange;
+
 /// Room for the first read, and for others if that was not enough. The kernel
 /// gives a list of ports to the first read alone and cuts it off where the buffer
 /// ends (`proc_do_large_bitmap`, kernel/sysctl.c); the longest, every second port
@@ -122,20 +124,6 @@ pub fn parse_number(text: &str) -> Option<u64> {
     text.trim().parse().ok()
 }
 
-/// Ports from `first` to `last`, both included, `first` not above `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct PortRange {
-    pub first: u16,
-    pub last: u16,
-}
-
-impl PortRange {
-    /// How many ports there are in it.
-    pub fn size(self) -> u32 {
-        u32::from(self.last) - u32::from(self.first) + 1
-    }
-}
-
 /// Two inclusive ports, lowest first: `32768\t60999\n`.
 pub fn parse_port_range(text: &str) -> Option<PortRange> {
     let mut ports = text.split_ascii_whitespace().map(str::parse);
@@ -216,7 +204,6 @@ mod tests {
             last: 60999,
         };
         assert_eq!(parse_port_range("32768\t60999\n"), Some(range));
-        assert_eq!(range.size(), 28_232);
         assert_eq!(
             PortRange {
                 first: 0,

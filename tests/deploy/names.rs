@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::SystemTime;
 
-use sockdiag_exporter::collectors;
 use sockdiag_exporter::exposition;
 use sockdiag_exporter::self_metrics::SelfMetrics;
+use sockdiag_exporter::subjects::catalogue;
 
 use crate::{root, texts, value};
 
@@ -28,8 +28,9 @@ fn known_metrics() -> BTreeSet<String> {
     // A family of labelled counters begins with its first sample.
     own.count_error("sockets", "refused");
     own.count_request("/metrics", 200);
-    let mut names: BTreeSet<String> = collectors::catalogue()
-        .chain(exposition::METRICS)
+    let mut names: BTreeSet<String> = catalogue()
+        .into_iter()
+        .chain(exposition::METRICS.iter().copied())
         .map(|metric| metric.name.to_owned())
         .collect();
     names.extend(own.families().iter().map(|family| family.name().to_owned()));

@@ -5,10 +5,12 @@ use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use sockdiag_exporter::collectors::observer::{Limits, Observer};
-use sockdiag_exporter::diagnosis::{Finding, History, diagnose};
+use sockdiag_exporter::config::Config;
+use sockdiag_exporter::daemon::survey_limits;
+use sockdiag_exporter::findings::{Finding, History, diagnose};
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
+use sockdiag_exporter::survey::namespace::{Namespace as Observed, Surveyor};
 
 use crate::read::{address, finding, pairs, poll, time_wait};
 use crate::support::netns::{Namespace, in_netns, set_port_range, set_sysctl};
@@ -120,20 +122,6 @@ fn later_binds_give_back_what_was_promised() {
     });
 }
 
-fn observer() -> Observer {
-    let limits = Limits {
-        peers: 20,
-        destinations: 20,
-        sources: 20,
-        local_ports: 20,
-        tracked_keys: 10_000,
-        always: Vec::new(),
-        dump_timeout: Duration::from_secs(5),
-        peak_window: Duration::from_secs(60),
-    };
-    Observer::new(limits, Procfs::new("/proc"), SockDiag::new())
-}
-
 /// Sockets are opened at a steady pace; the time that the second poll foretells
 /// is when the kernel refuses.
 #[test]
@@ -141,15 +129,18 @@ fn ports_run_out_when_foretold() {
     in_netns("promises::ports_run_out_when_foretold", &[], || {
         set_port_range(40000, 40099);
         let listener = Listener::at(address("127.9.0.1:443")).unwrap();
-        let (mut observer, mut history) = (observer(), History::default());
+        let limits = survey_limits(&Config::default()).unwrap();
+        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
+        let mut namespace = Observed::own("host").unwrap();
+        let mut history = History::default();
         let (start, running) = (Instant::now(), AtomicBool::new(false));
         let pace = Duration::from_millis(300);
         let (mut held, mut foretold) = (Vec::new(), None);
         let refused = loop {
             if held.len() % 25 == 1 && foretold.is_none() {
-                let (facts, _) = observer.observe(&running);
-                history.record(&facts);
-                let findings = diagnose(&facts, &history);
+                surveyor.dump(&mut namespace, &running);
+                history.record(&namespace.facts);
+                let findings = diagnose(&namespace.facts, &history);
                 let of_ports = findings.iter().find(|f| f.id == "ephemeral-destination");
                 let time = of_ports.and_then(|finding| finding.exhausted_in);
                 foretold = time.map(|time| start.elapsed() + time);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use sockdiag_exporter::config::Config;
 use sockdiag_exporter::daemon::poll_once;
-use sockdiag_exporter::diagnosis::Finding;
-use sockdiag_exporter::report;
+use sockdiag_exporter::findings::Finding;
+use sockdiag_exporter::show;
 use sockdiag_exporter::snapshot::Snapshot;
 use socket2::Socket;
 
@@ -25,7 +25,7 @@ pub fn address(text: &str) -> SocketAddr {
 pub fn poll_with(config: &Config) -> Snapshot {
     let mut snapshot = poll_once(config).expect("a poll succeeds");
     for namespace in &mut snapshot.namespaces {
-        assert_eq!(namespace.facts.failures().count(), 0);
+        assert_eq!(namespace.facts.failures(), []);
         namespace
             .findings
             .retain(|finding| !OF_THE_MACHINE.contains(&finding.id));
@@ -55,7 +55,7 @@ pub fn finding<'s>(snapshot: &'s Snapshot, id: &str) -> &'s Finding {
 /// conntrack loaded is not part of it. Nothing else need be filtered: the cases
 /// choose their ports, and close within the ten seconds that rates are taken of.
 pub fn text(snapshot: &Snapshot) -> String {
-    let text = report::text(snapshot);
+    let text = show::text::render(snapshot);
     let (_, after_title) = text.split_once("\n\n").expect("a title");
     let (findings, _) = after_title
         .split_once("ephemeral ports ")

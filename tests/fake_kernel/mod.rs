@@ -5,17 +5,23 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proptest::prelude::*;
 
-use sockdiag_exporter::kernel::netlink::{DATAGRAM_BYTES, Wire};
-use sockdiag_exporter::kernel::procfs::PortRange;
+use sockdiag_exporter::count::Scratch;
+use sockdiag_exporter::count::policy::PortPolicy;
+use sockdiag_exporter::kernel::netlink::dump::DATAGRAM_BYTES;
+use sockdiag_exporter::kernel::netlink::transport::Transport;
+use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::{SockDiag, SocketRecord};
-use sockdiag_exporter::kernel::state::State;
-use sockdiag_exporter::ports::PortSet;
-use sockdiag_exporter::tally::listeners::Listeners;
-use sockdiag_exporter::tally::{Ground, Reuse, Tally};
+use sockdiag_exporter::model::ports::PortRange;
+use sockdiag_exporter::model::socket::Socket;
+use sockdiag_exporter::model::state::State;
+use sockdiag_exporter::subjects::limits::SubjectLimits;
+use sockdiag_exporter::survey::namespace::{SurveyLimits, Surveyor};
 
 pub const AF_INET: u8 = 2;
 pub const AF_INET6: u8 = 10;
@@ -134,6 +140,11 @@ impl Sock {
         bytes.extend(4242_u32.to_ne_bytes()); // inode
         bytes.extend(&self.attributes);
         bytes
+    }
+
+    /// What is read of it.
+    pub fn socket(&self) -> Socket {
+        SocketRecord::parse(&self.bytes()).unwrap().socket()
     }
 
     fn octets(&self, address: IpAddr) -> [u8; 16] {
@@ -318,15 +329,15 @@ impl Kernel {
         self.0.lock().unwrap().answer = Box::new(answer);
     }
 
-    pub fn open(&self) -> FakeWire {
+    pub fn open(&self) -> FakeTransport {
         self.0.lock().unwrap().opened += 1;
-        FakeWire {
+        FakeTransport {
             kernel: self.clone(),
             queued: VecDeque::new(),
         }
     }
 
-    pub fn sock_diag(&self) -> SockDiag<FakeWire> {
+    pub fn sock_diag(&self) -> SockDiag<FakeTransport> {
         let kernel = self.clone();
         SockDiag::with(move || Ok(kernel.open()))
     }
@@ -343,12 +354,12 @@ impl Kernel {
 }
 
 /// One socket to that kernel; what was not received stays queued on it.
-pub struct FakeWire {
+pub struct FakeTransport {
     kernel: Kernel,
     queued: VecDeque<Event>,
 }
 
-impl Wire for FakeWire {
+impl Transport for FakeTransport {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         let asked = Asked::parse(request);
         let mut inner = self.kernel.0.lock().unwrap();
@@ -372,37 +383,66 @@ impl Wire for FakeWire {
     }
 }
 
+/// A directory with these files, as a root of procfs.
+pub fn proc_tree(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, text) in files {
+        let path = root.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    root
+}
+
+/// So many keys of each kind, all else as by default.
+pub fn limits(each: usize) -> SubjectLimits {
+    SubjectLimits {
+        peers: each,
+        destinations: each,
+        sources: each,
+        local_ports: each,
+        always: Vec::new(),
+        peak_window: Duration::from_secs(60),
+    }
+}
+
+/// Reads this kernel and the files below `root`, within the default limits.
+pub fn surveyor(kernel: &Kernel, root: impl Into<PathBuf>) -> Surveyor<FakeTransport> {
+    let limits = SurveyLimits {
+        subjects: limits(20),
+        tracked_keys: 400_000,
+        dump_timeout: Duration::from_secs(60),
+    };
+    Surveyor::new(limits, Procfs::new(root), kernel.sock_diag())
+}
+
 /// Counts a dump of these sockets, in the kernel's order: listeners, bound-only
 /// ones, the rest.
-pub fn count(tally: &mut Tally, ground: &Ground, socks: &[Sock], watched: &[u16]) -> Listeners {
-    let mut listeners = Listeners::default();
+pub fn count(scratch: &mut Scratch, policy: &PortPolicy, socks: &[Sock], watched: &[u16]) {
+    let Scratch { listeners, tcp, .. } = scratch;
+    listeners.clear();
     for sock in socks.iter().filter(|sock| sock.state == 10) {
-        listeners.add(&SocketRecord::parse(&sock.bytes()).unwrap());
+        listeners.add(&sock.socket());
     }
-    tally.begin(ground, &listeners, watched, true);
+    tcp.begin(policy, listeners, watched, None);
     for is_bound in [true, false] {
         let part = socks
             .iter()
             .filter(|s| s.state != 10 && (s.state == 7) == is_bound);
         for sock in part {
-            tally.add(&SocketRecord::parse(&sock.bytes()).unwrap(), &listeners);
+            tcp.add(&sock.socket(), listeners);
         }
     }
-    tally.finish();
-    listeners
+    tcp.finish();
 }
 
 /// A range of which nothing is reserved, and no TIME_WAIT can be taken over.
-pub fn ground(first: u16, last: u16) -> Ground {
+pub fn policy(first: u16, last: u16) -> PortPolicy {
     let range = PortRange { first, last };
-    let mut effective = PortSet::default();
-    effective.insert_range(range);
-    Ground {
+    PortPolicy {
         range,
-        effective,
-        reuse: Reuse::Never,
-        reuse_delay_ms: 0,
-        known_bound: PortSet::default(),
+        effective: range.into(),
+        ..PortPolicy::default()
     }
 }
 

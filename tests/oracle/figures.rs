@@ -4,11 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use sockdiag_exporter::collectors::observer::{Limits, Observer};
 use sockdiag_exporter::config::Config;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
-use sockdiag_exporter::snapshot::{NamespaceFacts, Snapshot};
+use sockdiag_exporter::snapshot::Snapshot;
+use sockdiag_exporter::survey::namespace::{Namespace, Surveyor};
 use sockdiag_exporter::{daemon, exposition};
 use socket2::Socket;
 
@@ -122,7 +122,7 @@ impl Figures {
 }
 
 /// The exporter, polled when a case says so.
-pub struct Oracle(Option<Observer>);
+pub struct Oracle(Option<(Surveyor, Namespace)>);
 
 impl Oracle {
     /// Remembers nothing from poll to poll.
@@ -133,34 +133,21 @@ impl Oracle {
     /// As in the daemon.
     pub fn lasting() -> Self {
         let config = Config::default();
-        let limits = Limits {
-            peers: config.limits.peers,
-            destinations: config.limits.destinations,
-            sources: config.limits.sources,
-            local_ports: config.limits.local_ports,
-            tracked_keys: config.limits.tracked_keys,
-            always: Vec::new(),
-            dump_timeout: config.poll.timeout,
-            peak_window: config.poll.peak_window,
-        };
+        let limits = daemon::survey_limits(&config).expect("limits that fit");
         let procfs = Procfs::new(&config.procfs.root);
-        Self(Some(Observer::new(limits, procfs, SockDiag::new())))
+        let surveyor = Surveyor::new(limits, procfs, SockDiag::new());
+        Self(Some((surveyor, Namespace::own("host").expect("/proc"))))
     }
 
     pub fn poll(&mut self) -> Figures {
-        let Some(observer) = &mut self.0 else {
+        let Some((surveyor, namespace)) = &mut self.0 else {
             return Figures::of(&daemon::poll_once(&Config::default()).expect("a poll"));
         };
-        let (facts, dumps) = observer.observe(&Default::default());
+        surveyor.dump(namespace, &Default::default());
         Figures::of(&Snapshot {
             taken: SystemTime::now(),
             interval: Duration::from_secs(5),
-            namespaces: vec![NamespaceFacts {
-                findings: Vec::new(),
-                name: "host".to_owned(),
-                dumps,
-                facts,
-            }],
+            namespaces: vec![namespace.snapshot(&Default::default())],
         })
     }
 

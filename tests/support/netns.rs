@@ -49,7 +49,7 @@ pub fn in_netns(test: &str, needs: &[&str], body: impl FnOnce()) {
 /// # Panics
 /// As [`in_netns`].
 pub fn in_netns_printing(test: &str, needs: &[&str], body: impl FnOnce()) -> Option<String> {
-    if env::var(INSIDE).as_deref() == Ok(test) {
+    if is_inside(test) {
         raise_file_limit();
         body();
         return None;
@@ -84,6 +84,11 @@ pub fn in_netns_printing(test: &str, needs: &[&str], body: impl FnOnce()) -> Opt
     assert!(output.status.success(), "{}\n{printed}", output.status);
     assert!(printed.contains(" 1 passed;"), "no test named {test}");
     Some(printed)
+}
+
+/// Whether this is the child that was started for `test`.
+pub fn is_inside(test: &str) -> bool {
+    env::var(INSIDE).as_deref() == Ok(test)
 }
 
 /// The lines that make the caller root of its own user namespace (user_namespaces(7)).

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use sockdiag_exporter::self_metrics::SelfMetrics;
+use sockdiag_exporter::show::web::App;
+use sockdiag_exporter::show::web::routes::router;
+use sockdiag_exporter::show::web::server::{Limits, bind, serve};
 use sockdiag_exporter::snapshot::{Publisher, channel};
-use sockdiag_exporter::web::App;
-use sockdiag_exporter::web::routes::router;
-use sockdiag_exporter::web::server::{Limits, bind, serve};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 

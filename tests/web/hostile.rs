@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::web::client::{Client, End, PATIENCE, ROOMY, Server};
 use crate::web::snapshots::{fresh, large};
-use sockdiag_exporter::web::server::Limits;
+use sockdiag_exporter::show::web::server::Limits;
 
 const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(300);

@@ -2,16 +2,20 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use sockdiag_exporter::collectors::Facts;
-use sockdiag_exporter::collectors::conntrack::Conntrack;
-use sockdiag_exporter::collectors::ephemeral::{Destination, Ephemeral, Settings, Utilization};
-use sockdiag_exporter::collectors::listeners::{AcceptQueue, AcceptQueues};
-use sockdiag_exporter::collectors::observer::DumpTimes;
-use sockdiag_exporter::collectors::section::{Failure, Section};
 use sockdiag_exporter::exposition::render;
-use sockdiag_exporter::kernel::procfs::PortRange;
-use sockdiag_exporter::kernel::state::StateCounts;
-use sockdiag_exporter::snapshot::{NamespaceFacts, Page, Published, Snapshot};
+use sockdiag_exporter::model::ports::PortRange;
+use sockdiag_exporter::model::state::StateCounts;
+use sockdiag_exporter::snapshot::{NamespaceSnapshot, Page, Published, Snapshot};
+use sockdiag_exporter::subjects::Facts;
+use sockdiag_exporter::subjects::conntrack::Conntrack;
+use sockdiag_exporter::subjects::listeners::{AcceptQueue, AcceptQueues};
+use sockdiag_exporter::subjects::ports::Ephemeral;
+use sockdiag_exporter::subjects::ports::capacity::Capacity;
+use sockdiag_exporter::subjects::ports::destination::{Destination, Destinations};
+use sockdiag_exporter::subjects::ports::settings::Settings;
+use sockdiag_exporter::subjects::ports::utilization::Utilization;
+use sockdiag_exporter::subjects::section::{Failure, Section};
+use sockdiag_exporter::subjects::source::Source;
 
 const AGE_MAX: Duration = Duration::from_secs(60);
 
@@ -44,24 +48,25 @@ fn ephemeral() -> Ephemeral {
     let mut device = destination("2001:db8::1", 100, 0);
     device.device = Some("<script>".to_owned());
     Ephemeral {
-        unused_outside: 0,
-        settings,
-        reserved: 0,
-        held: 0,
-        bind_first: 0,
-        bind_first_ambiguous: 0,
-        available_destination: 1000,
-        available_source: 1000,
-        destinations: vec![
-            destination("198.51.100.7", 900, 850),
-            destination("198.51.100.8", 600, 0),
-            device,
-        ],
-        destinations_folded: 0,
-        tcp_sources: Vec::new(),
-        tcp_sources_folded: 0,
-        udp_sources: None,
-        udp_sources_folded: 0,
+        capacity: Capacity {
+            unused_outside: 0,
+            settings,
+            reserved: 0,
+            held: 0,
+            bind_first: 0,
+            bind_first_ambiguous: 0,
+            available_destination: 1000,
+            available_source: 1000,
+        },
+        destinations: Destinations {
+            rows: vec![
+                destination("198.51.100.7", 900, 850),
+                destination("198.51.100.8", 600, 0),
+                device,
+            ],
+            ..Destinations::default()
+        },
+        sources: Default::default(),
         utilization: Utilization {
             tcp_destination: 0.6,
             tcp_source: 0.25,
@@ -77,6 +82,7 @@ fn ephemeral() -> Ephemeral {
 
 fn facts() -> Facts {
     let refused = Failure {
+        source: Source::TcpSockets,
         reason: "refused",
         message: "refused: <EPERM>".to_owned(),
     };
@@ -87,21 +93,19 @@ fn facts() -> Facts {
         limit: 128,
     };
     Facts {
-        sockets: Section::Failed(refused),
-        udp: Section::Absent,
-        peers: Section::Absent,
+        sockets: Section::Failed(refused.into()),
         listeners: Section::Measured(AcceptQueues {
             queues: vec![queue],
             folded: 0,
         }),
         ephemeral: Section::Measured(ephemeral()),
-        tcp: Section::Absent,
         conntrack: Section::Measured(Conntrack {
             entries: 131_072,
             limit: 262_144,
             buckets: None,
             events: None,
         }),
+        ..Facts::default()
     }
 }
 
@@ -109,10 +113,10 @@ pub fn snapshot() -> Snapshot {
     Snapshot {
         taken: SystemTime::now(),
         interval: Duration::from_secs(5),
-        namespaces: vec![NamespaceFacts {
-            findings: sockdiag_exporter::diagnosis::diagnose(&facts(), &Default::default()),
+        namespaces: vec![NamespaceSnapshot {
+            findings: sockdiag_exporter::findings::diagnose(&facts(), &Default::default()),
             name: "host".to_owned(),
-            dumps: DumpTimes::default(),
+            dumps: None,
             facts: facts(),
         }],
     }

@@ -1,0 +1,41 @@
+//! Sockets become counts. Each socket of a dump runs through these accumulators
+//! once; what they hold is scratch, one for the process, and good until the next
+//! dump begins.
+
+pub mod addresses;
+pub mod bound;
+pub mod counters;
+mod index;
+pub mod key;
+pub mod keys;
+pub mod listeners;
+pub mod local_ports;
+pub mod policy;
+pub mod table;
+pub mod tcp;
+pub mod udp;
+
+use listeners::Listeners;
+use tcp::TcpCount;
+use udp::UdpCount;
+
+/// All accumulators.
+pub struct Scratch {
+    pub listeners: Listeners,
+    pub tcp: TcpCount,
+    pub udp: UdpCount,
+}
+
+impl Scratch {
+    /// With memory for so many keys of TCP sockets.
+    pub fn new(tracked_keys: usize) -> Self {
+        Self {
+            listeners: Listeners::default(),
+            tcp: TcpCount::new(tracked_keys),
+            udp: UdpCount::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Findings about the pool of plain connect(): one for each source, destination
+//! and port; the capacity that all of them share; a rate of closes that cannot
+//! go on.
+
+use super::growth::{self, History};
+use super::{Finding, PortFigures, Severity, about, cures, endpoint, grouped, percent, rate};
+use crate::count::policy::Reuse;
+use crate::model::state::{State, StateCounts};
+use crate::subjects::Facts;
+use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::destination::Destination;
+
+pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
+    let Some(ports) = facts.ephemeral.measured() else {
+        return Vec::new();
+    };
+    let mut findings = Vec::from_iter(capacity(ports));
+    let shares_cures = !findings.is_empty();
+    for row in &ports.destinations.rows {
+        findings.extend(destination(ports, row, shares_cures, history));
+        findings.extend(closes(ports, row));
+    }
+    findings
+}
+
+fn figures(ports: &Ephemeral, row: &Destination) -> PortFigures {
+    PortFigures {
+        used: row.used,
+        reusable: row.reusable,
+        bind_first: row.bind_first,
+        available: ports.capacity.available_destination,
+        free: ports.free_toward(row),
+        closes_per_second: row.closes_per_second,
+        sustainable_per_second: ports.capacity.sustainable(),
+    }
+}
+
+/// Toward whom, from where.
+fn subject(row: &Destination) -> String {
+    let to = endpoint(&row.destination.to_string(), row.port);
+    format!("{to} from {}", row.source_label())
+}
+
+fn share(blocked: u32, available: u32) -> f64 {
+    if available == 0 {
+        1.0
+    } else {
+        (f64::from(blocked) / f64::from(available)).min(1.0)
+    }
+}
+
+/// Listeners, bound sockets and bind() may leave little of the range.
+fn capacity(ports: &Ephemeral) -> Option<Finding> {
+    let taken = ports.capacity.held + ports.capacity.bind_first;
+    let share = share(taken, ports.capacity.available_source);
+    let severity = Severity::of_share(share)?;
+    let mut because = vec![left_of_range(ports)];
+    because.extend(doubt(
+        ports.capacity.bind_first_ambiguous,
+        ports.capacity.available_destination,
+    ));
+    let mut advice = Vec::from_iter(cures::bind_later(ports));
+    if ports.capacity.held > 0 {
+        advice.push(super::Advice::new(format!(
+            "Move services that listen or bind inside the range out of it: they hold {} of its ports.",
+            grouped(ports.capacity.held)
+        )));
+    }
+    advice.extend(cures::wider_range(ports));
+    let left = ports.capacity.available_destination;
+    Some(Finding {
+        because,
+        advice,
+        ports: Some(PortFigures {
+            used: taken,
+            available: ports.capacity.available_source,
+            free: left,
+            sustainable_per_second: ports.capacity.sustainable(),
+            ..PortFigures::default()
+        }),
+        ..Finding::new(
+            "ephemeral-destination",
+            "any destination".to_owned(),
+            severity,
+            share,
+            match left {
+                0 => "No port is left for plain connect() to anybody: it fails with EADDRNOTAVAIL."
+                    .to_owned(),
+                _ => format!(
+                    "Plain connect() has {} ports for each destination, of the {} in the range ({} lost): then EADDRNOTAVAIL.",
+                    grouped(left),
+                    grouped(ports.capacity.settings.range.size()),
+                    percent(share)
+                ),
+            },
+        )
+    })
+}
+
+/// What becomes of the range before anybody connects.
+fn left_of_range(ports: &Ephemeral) -> String {
+    let parts = [
+        (ports.capacity.reserved, "reserved"),
+        (ports.capacity.held, "held by listeners and bound sockets"),
+        (
+            ports.capacity.bind_first,
+            "taken by programs that bind before they connect",
+        ),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|&(count, _)| count > 0)
+        .map(|(count, what)| format!("{} are {what}", grouped(count)))
+        .collect();
+    format!(
+        "Of {} ports in the range {}: {} are left toward each destination.",
+        grouped(ports.capacity.settings.range.size()),
+        parts.join(", "),
+        grouped(ports.capacity.available_destination)
+    )
+}
+
+/// Between which figures the truth lies, of so many that seem to be free and so
+/// many that bind() may have made.
+fn doubt(doubtful: u32, free: u32) -> Option<String> {
+    let least = free.saturating_sub(doubtful);
+    (least < free).then(|| {
+        format!(
+            "Bind-before-connect may have made up to {} more of the ports in use, which would be lost to connect() too: the truth lies between {} and {} free.",
+            grouped(doubtful),
+            grouped(least),
+            grouped(free)
+        )
+    })
+}
+
+/// Doubtful ports that this destination does not have in use itself: those are
+/// gone for it whoever made them, unless it could take them over.
+fn doubtful_elsewhere(ports: &Ephemeral, row: &Destination) -> u32 {
+    let on_any = ports.sources.tcp.iter().find(|row| row.address.is_none());
+    let connected = on_any
+        .map_or(u32::MAX, |row| row.used)
+        .saturating_sub(ports.capacity.held + ports.capacity.bind_first);
+    let own = row.used.saturating_sub(row.bind_first + row.reusable);
+    ports
+        .capacity
+        .bind_first_ambiguous
+        .min(connected.saturating_sub(own))
+}
+
+/// With `shares_cures`, what would help all destinations alike is another finding's.
+fn destination(
+    ports: &Ephemeral,
+    row: &Destination,
+    shares_cures: bool,
+    history: &History,
+) -> Option<Finding> {
+    let share = share(row.blocked(), ports.capacity.available_destination);
+    let severity = Severity::of_share(share)?;
+    let numbers = figures(ports, row);
+    let name = growth::destination(&row.source_label(), &row.destination.to_string(), row.port);
+    let exhausted_in = history
+        .growth(&name, row.blocked().into())
+        .and_then(|growth| growth.exhausts(numbers.free.into()))
+        .filter(|_| numbers.free > 0);
+    let mut because = vec![holders(&row.in_the_way())];
+    if row.reusable > 0 {
+        because.push(format!(
+            "{} further ports in TIME_WAIT count as free: connect() takes them over (tcp_tw_reuse is {}).",
+            grouped(row.reusable),
+            ports.capacity.settings.tw_reuse
+        ));
+    }
+    because.push(
+        "The shortage is that of this pair of addresses: other destinations, and other hosts that connect to this one, are unaffected."
+            .to_owned(),
+    );
+    if ports.capacity.reserved + ports.capacity.held + ports.capacity.bind_first > 0 {
+        because.push(left_of_range(ports));
+    }
+    because.extend(exhausted_in.map(|time| {
+        format!(
+            "At the growth of the last minutes the rest is gone {}.",
+            about(time)
+        )
+    }));
+    because.extend(doubt(doubtful_elsewhere(ports, row), numbers.free));
+    let then = match numbers.free {
+        0 => "the next connect() fails with EADDRNOTAVAIL".to_owned(),
+        1 => "1 more connect() succeeds, then EADDRNOTAVAIL".to_owned(),
+        free => format!(
+            "{} more connect() calls succeed, then EADDRNOTAVAIL",
+            grouped(free)
+        ),
+    };
+    Some(Finding {
+        because,
+        advice: cures::of_destination(ports, row, shares_cures),
+        ports: Some(numbers),
+        exhausted_in,
+        ..Finding::new(
+            "ephemeral-destination",
+            subject(row),
+            severity,
+            share,
+            format!(
+                "{} of {} ports toward {} are gone ({}): {then}.",
+                grouped(row.blocked()),
+                grouped(ports.capacity.available_destination),
+                subject(row),
+                percent(share)
+            ),
+        )
+    })
+}
+
+/// Which states hold the ports, and what the main one means.
+fn holders(states: &StateCounts) -> String {
+    let meaning = match states.main() {
+        Some(State::TimeWait) => "this side closes first, and each close keeps its port for 60 s",
+        Some(State::Established) => {
+            "connections are opened and kept, one for each use (no pooling), or leaked"
+        }
+        Some(State::CloseWait) => {
+            "the peer has closed and the program here does not, so its sockets leak"
+        }
+        Some(State::SynSent) => "the peer does not answer",
+        Some(State::FinWait1 | State::FinWait2 | State::Closing) => {
+            "this side has closed and the peer does not finish"
+        }
+        _ => "see the states",
+    };
+    format!("Held by {}: {meaning}.", super::by_state(states))
+}
+
+/// The ratio may be low yet: above this rate it is a matter of time.
+fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
+    let sustainable = ports.capacity.sustainable();
+    if row.closes_per_second <= sustainable || sustainable == 0.0 || reuses(ports, row) {
+        return None;
+    }
+    let gone = share(row.blocked(), ports.capacity.available_destination);
+    let free = ports.free_toward(row);
+    let last = match free {
+        0 => "No port is free now: connects fail with EADDRNOTAVAIL.".to_owned(),
+        _ => format!(
+            "{} of {} ports are free now; if the rate holds they are gone within a minute.",
+            grouped(free),
+            grouped(ports.capacity.available_destination)
+        ),
+    };
+    Some(Finding {
+        because: vec![
+            last,
+            "A benchmark at this rate measures the exhaustion of the client's ports, not the server."
+                .to_owned(),
+        ],
+        advice: match Severity::of_share(gone) {
+            // Its own finding has them at length.
+            Some(_) => cures::of_rate_in_short(ports),
+            None => cures::of_rate(ports, row),
+        },
+        ports: Some(figures(ports, row)),
+        ..Finding::new(
+            "closes-above-sustainable",
+            subject(row),
+            Severity::Warning,
+            gone,
+            format!(
+                "This side closes {} connections a second toward {}; {} can go on for ever, since each close keeps its port for 60 s.",
+                rate(row.closes_per_second),
+                subject(row),
+                rate(sustainable)
+            ),
+        )
+    })
+}
+
+/// Where the kernel takes TIME_WAIT over, closes use nothing up.
+fn reuses(ports: &Ephemeral, row: &Destination) -> bool {
+    match ports.capacity.settings.reuse() {
+        Reuse::Always => true,
+        Reuse::Never => false,
+        Reuse::Loopback => {
+            row.reusable > 0 || row.source.is_loopback() || row.destination.is_loopback()
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A view of one socket in a dump (`struct inet_diag_msg` and the attributes
+//! behind it, include/uapi/linux/inet_diag.h).
+
+use std::net::Ipv6Addr;
+
+use netlink_packet_sock_diag::constants::{AF_INET6, INET_DIAG_SKV6ONLY};
+
+use crate::kernel::netlink::attributes::Attributes;
+use crate::kernel::netlink::octets;
+use crate::model::socket::{Addresses, Family, Queues, Socket};
+use crate::model::state::State;
+
+/// u64 inode number of the socket's cgroup v2 directory; sent unasked since 5.9.
+const INET_DIAG_CGROUP_ID: u16 = 21;
+/// `struct inet_diag_sockopt`; sent unasked since 5.10.
+const INET_DIAG_SOCKOPT: u16 = 22;
+/// `idiag_timer` of a TIME_WAIT (or kernel-held FIN_WAIT2) socket.
+const TIMER_TIME_WAIT: u8 = 3;
+
+const RECORD_BYTES: usize = 72;
+
+/// A view of one `struct inet_diag_msg` and the attributes behind it.
+#[derive(Clone, Copy, Debug)]
+pub struct SocketRecord<'b> {
+    fixed: &'b [u8; RECORD_BYTES],
+    attributes: &'b [u8],
+}
+
+impl<'b> SocketRecord<'b> {
+    /// `None` when the payload is shorter than the fixed part.
+    #[inline]
+    pub fn parse(payload: &'b [u8]) -> Option<Self> {
+        let (fixed, attributes) = payload.split_first_chunk()?;
+        Some(Self { fixed, attributes })
+    }
+
+    /// The record as a value. Ports and addresses travel in network order, unlike
+    /// the rest.
+    #[inline]
+    pub fn socket(&self) -> Socket {
+        let family = match self.fixed[0] {
+            AF_INET6 => Family::Inet6,
+            _ => Family::Inet,
+        };
+        let state = State::from_kernel(self.fixed[1]);
+        let (receive, send) = (self.word(56), self.word(60));
+        let mut socket = Socket {
+            family,
+            state,
+            addresses: self.addresses(family),
+            local_port: u16::from_be_bytes(self.bytes(4)),
+            remote_port: u16::from_be_bytes(self.bytes(6)),
+            device: self.word(40),
+            time_wait_remaining_ms: (self.fixed[2] == TIMER_TIME_WAIT).then(|| self.word(52)),
+            queues: match state {
+                State::Listen => Queues::Backlog {
+                    waiting: receive,
+                    limit: send,
+                },
+                _ => Queues::Bytes {
+                    unread: receive,
+                    unacknowledged: send,
+                },
+            },
+            v6_only: false,
+            bind_address_no_port: false,
+        };
+        for (kind, value) in self.attributes() {
+            match kind {
+                // Only of listeners and unconnected sockets.
+                INET_DIAG_SKV6ONLY => socket.v6_only = value.first() == Some(&1),
+                INET_DIAG_SOCKOPT => {
+                    socket.bind_address_no_port = value.get(1).is_some_and(|bits| bits & 1 == 1);
+                }
+                _ => {}
+            }
+        }
+        socket
+    }
+
+    /// Inode number of the cgroup v2 directory of the socket. `None` for
+    /// TIME_WAIT and request sockets, which have no owner.
+    pub fn cgroup_id(&self) -> Option<u64> {
+        let (_, value) = self
+            .attributes()
+            .find(|&(kind, _)| kind == INET_DIAG_CGROUP_ID)?;
+        Some(u64::from_ne_bytes(value.try_into().ok()?))
+    }
+
+    #[inline]
+    fn attributes(&self) -> Attributes<'b> {
+        Attributes {
+            rest: self.attributes,
+        }
+    }
+
+    #[inline]
+    fn addresses(&self, family: Family) -> Addresses {
+        if family == Family::Inet {
+            return Addresses::V4 {
+                local: self.bytes(8),
+                remote: self.bytes(24),
+            };
+        }
+        let (local, remote): ([u8; 16], [u8; 16]) = (self.bytes(8), self.bytes(24));
+        match (mapped(&local), mapped(&remote)) {
+            (Some(local), Some(remote)) => Addresses::V4 { local, remote },
+            // Bound to a mapped address, and not connected: the remote is `::`.
+            (Some(local), None) if remote == Ipv6Addr::UNSPECIFIED.octets() => Addresses::V4 {
+                local,
+                remote: [0; 4],
+            },
+            _ => Addresses::V6 { local, remote },
+        }
+    }
+
+    #[inline]
+    fn word(&self, offset: usize) -> u32 {
+        u32::from_ne_bytes(self.bytes(offset))
+    }
+
+    #[inline]
+    fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
+        octets(self.fixed, offset)
+    }
+}
+
+/// The IPv4 address inside `::ffff:a.b.c.d`.
+#[inline]
+fn mapped(address: &[u8; 16]) -> Option<[u8; 4]> {
+    match address {
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d] => Some([*a, *b, *c, *d]),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

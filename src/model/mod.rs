@@ -1,0 +1,8 @@
+//! The words of the domain, without I/O: a socket, its state, ports, a pool with
+//! a capacity, and how figures are written.
+
+pub mod figures;
+pub mod pool;
+pub mod ports;
+pub mod socket;
+pub mod state;

@@ -1,0 +1,299 @@
+//! A snapshot as tables that a person can read in a terminal, the worst first.
+
+use std::fmt::Write;
+
+use crate::findings::Finding;
+use crate::model::figures::{endpoint, percent};
+use crate::model::pool::Pool;
+use crate::model::state::{State, StateCounts};
+use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::subjects::Facts;
+use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::source::Source;
+use crate::subjects::section::Outcome;
+
+/// Rows of one table; there is more in the JSON.
+const ROWS: usize = 10;
+/// Columns of running text.
+const WIDTH: usize = 100;
+
+pub fn render(snapshot: &Snapshot) -> String {
+    let mut text = String::new();
+    for namespace in &snapshot.namespaces {
+        // Writing to a String cannot fail.
+        let _ = write_namespace(&mut text, namespace);
+    }
+    text
+}
+
+/// Collectors that failed, and why. `None` when nothing is missing.
+pub fn missing(snapshot: &Snapshot) -> Option<String> {
+    let told: Vec<_> = snapshot
+        .namespaces
+        .iter()
+        .flat_map(|namespace| namespace.facts.failures())
+        .map(|down| format!("{}: {}", down.collectors.join(", "), down.failure.message))
+        .collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt::Result {
+    let NamespaceSnapshot {
+        name,
+        facts,
+        findings,
+        ..
+    } = namespace;
+    writeln!(out, "network namespace {name}\n")?;
+    for down in facts.failures() {
+        let collectors = down.collectors.join(", ");
+        writeln!(out, "{collectors}: FAILED: {}", down.failure.message)?;
+    }
+    for collected in facts.outcomes() {
+        if collected.outcome == Outcome::Absent {
+            writeln!(out, "{}: not offered by this kernel", collected.collector)?;
+        }
+    }
+    for finding in findings {
+        write_finding(out, finding)?;
+    }
+    if findings.is_empty() {
+        writeln!(out, "no findings\n")?;
+    }
+    if let Some(ports) = facts.ephemeral.measured() {
+        write_ephemeral(out, ports)?;
+    }
+    write_limits(out, facts)?;
+    write_sockets(out, facts)?;
+    write_peers(out, facts)
+}
+
+/// The finding, why, and what helps, wrapped for a terminal.
+fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
+    let title = format!(
+        "{} ({}): {}",
+        finding.severity.label(),
+        finding.id,
+        finding.what
+    );
+    write_wrapped(out, "", "    ", &title)?;
+    for reason in &finding.because {
+        write_wrapped(out, "    ", "    ", reason)?;
+    }
+    for advice in &finding.advice {
+        write_wrapped(out, "    - ", "      ", &advice.what)?;
+        if let Some(risk) = &advice.risk {
+            write_wrapped(out, "      Risk: ", "      ", risk)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::fmt::Result {
+    let mut line = first.to_owned();
+    let mut words = 0;
+    for word in text.split_whitespace() {
+        if words > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+            writeln!(out, "{line}")?;
+            line = rest.to_owned();
+            words = 0;
+        }
+        if words > 0 {
+            line.push(' ');
+        }
+        line.push_str(word);
+        words += 1;
+    }
+    writeln!(out, "{line}")
+}
+
+fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
+    let capacity = &ports.capacity;
+    let range = capacity.settings.range;
+    writeln!(
+        out,
+        "ephemeral ports {}-{}: {} in all, {} reserved, {} held by listeners and bound sockets, {} bound first",
+        range.first,
+        range.last,
+        range.size(),
+        capacity.reserved,
+        capacity.held,
+        capacity.bind_first
+    )?;
+    let mut table = Table::new(&[
+        "destination",
+        "source",
+        "used",
+        "reusable",
+        "free",
+        "share",
+        "mostly",
+    ]);
+    let mut worst: Vec<_> = ports.destinations.rows.iter().collect();
+    worst.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
+    for row in worst.into_iter().take(ROWS) {
+        let pool = ports.capacity.toward(row.blocked());
+        table.row([
+            endpoint(row.destination, row.port),
+            row.source_label(),
+            row.used.to_string(),
+            row.reusable.to_string(),
+            pool.free().to_string(),
+            percent(pool.share()),
+            main_state(&row.states),
+        ]);
+    }
+    table.write(out, "no outbound connections from a port in the range")?;
+    let mut table = Table::new(&[
+        "local address",
+        "protocol",
+        "ports held",
+        "free for bind",
+        "share",
+    ]);
+    for (protocol, rows, _) in ports.sources.by_protocol() {
+        for Source { address, used } in rows {
+            let pool = ports.capacity.on_address(*used);
+            table.row([
+                address.map_or_else(|| "any (*)".to_owned(), |address| address.to_string()),
+                protocol.to_owned(),
+                used.to_string(),
+                pool.free().to_string(),
+                percent(pool.share()),
+            ]);
+        }
+    }
+    table.write(out, "no local address holds a port in the range")
+}
+
+fn write_limits(out: &mut String, facts: &Facts) -> std::fmt::Result {
+    let mut table = Table::new(&["table", "now", "limit", "share"]);
+    let mut limit = |name: &str, pool: Option<Pool>| {
+        if let Some(pool) = pool {
+            let (now, limit) = (pool.used.to_string(), pool.capacity.to_string());
+            table.row([name.to_owned(), now, limit, percent(pool.share())]);
+        }
+    };
+    if let Some(conntrack) = facts.conntrack.measured() {
+        limit("conntrack entries", conntrack.pool());
+    }
+    if let Some(tcp) = facts.tcp.measured() {
+        let sockets = facts.sockets.measured();
+        let time_wait = sockets.map(|sockets| sockets.in_state(State::TimeWait));
+        limit("TIME_WAIT sockets", tcp.time_wait(time_wait));
+        limit("orphaned sockets", tcp.orphans());
+        limit("TCP memory, bytes", tcp.memory());
+    }
+    if let Some(listeners) = facts.listeners.measured() {
+        let waiting = listeners.queues.iter().filter(|queue| queue.waiting > 0);
+        for queue in waiting.take(ROWS) {
+            let name = format!("accept queue {}", endpoint(queue.address, queue.port));
+            limit(&name, Some(queue.pool()));
+        }
+    }
+    table.write(out, "no limits are known")
+}
+
+fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
+    let mut table = Table::new(&["TCP state", "outbound", "inbound"]);
+    if let Some(sockets) = facts.sockets.measured() {
+        for ((state, outbound), (_, inbound)) in sockets.outbound.iter().zip(sockets.inbound.iter())
+        {
+            if outbound + inbound > 0 {
+                table.row([
+                    state.label().to_owned(),
+                    outbound.to_string(),
+                    inbound.to_string(),
+                ]);
+            }
+        }
+        table.write(out, "no TCP sockets")?;
+    }
+    if let Some(udp) = facts.udp.measured() {
+        let mut all = udp.inet;
+        all.merge(&udp.inet6);
+        let (connected, not) = (all.connected, all.unconnected);
+        writeln!(out, "UDP sockets: {connected} connected, {not} not\n")?;
+    }
+    Ok(())
+}
+
+fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
+    let Some(peers) = facts.peers.measured() else {
+        return Ok(());
+    };
+    for (title, side) in [
+        ("peer connected to", &peers.outbound),
+        ("peer connected from, to local port", &peers.inbound),
+    ] {
+        let mut table = Table::new(&[title, "port", "sockets", "mostly"]);
+        for peer in side.peers.iter().take(ROWS) {
+            table.row([
+                peer.address.to_string(),
+                peer.port.to_string(),
+                peer.states.total().to_string(),
+                main_state(&peer.states),
+            ]);
+        }
+        let rest = side
+            .distinct
+            .saturating_sub(side.peers.len().min(ROWS) as u32);
+        table.write(out, &format!("nobody: {title}"))?;
+        if rest > 0 {
+            writeln!(out, "… and {rest} more\n")?;
+        }
+    }
+    Ok(())
+}
+
+fn main_state(states: &StateCounts) -> String {
+    states
+        .main()
+        .map_or_else(String::new, |state| state.label().to_owned())
+}
+
+/// Columns as wide as their longest cell; numbers stand right.
+struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    fn new(head: &[&str; N]) -> Self {
+        Self {
+            rows: vec![head.map(str::to_owned)],
+        }
+    }
+
+    fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+
+    fn write(&self, out: &mut String, none: &str) -> std::fmt::Result {
+        if self.rows.len() == 1 {
+            return writeln!(out, "{none}\n");
+        }
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+        };
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let width = width(column).unwrap_or(0);
+                if column > 0
+                    && cell.starts_with(|c: char| c.is_ascii_digit())
+                    && !cell.contains([':', '-'])
+                    && cell.matches('.').count() < 2
+                {
+                    write!(line, "{cell:>width$}  ")?;
+                } else {
+                    write!(line, "{cell:<width$}  ")?;
+                }
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out)
+    }
+}

@@ -1,0 +1,86 @@
+//! How much of each subject is listed, and how far that must come down to stay
+//! within `limits.series`.
+
+use std::time::Duration;
+
+use super::ranking::last_rank;
+
+/// Series of the exporter's own: the process, polls, collectors; with a margin
+/// for error reasons and HTTP status codes that have yet to occur.
+const OWN: usize = 110;
+
+/// How many keys of each kind to list, and what goes with them.
+#[derive(Clone, Debug)]
+pub struct SubjectLimits {
+    pub peers: usize,
+    pub destinations: usize,
+    pub sources: usize,
+    pub local_ports: usize,
+    /// Local ports to list in any case.
+    pub always: Vec<u16>,
+    /// How far back the peak of utilization reaches.
+    pub peak_window: Duration,
+}
+
+impl SubjectLimits {
+    /// The most series that these limits can lead to, with every key that
+    /// hysteresis may keep.
+    pub fn series(&self) -> usize {
+        OWN + super::series(self)
+    }
+
+    /// The limits, brought down alike until they fit in `series`; `None` when even
+    /// one key of each kind is too many.
+    pub fn fit(&self, series: usize) -> Option<Self> {
+        /// In thousandths of the configured limits.
+        const STEPS: usize = 1000;
+        let scaled = |step: usize| {
+            let scale = |limit: usize| (limit * step / STEPS).max(1);
+            Self {
+                peers: scale(self.peers),
+                destinations: scale(self.destinations),
+                sources: scale(self.sources),
+                local_ports: scale(self.local_ports),
+                ..self.clone()
+            }
+        };
+        (0..=STEPS)
+            .rev()
+            .map(scaled)
+            .find(|limits| limits.series() <= series)
+    }
+
+    /// Local ports that can be listed at once.
+    pub(super) fn most_local_ports(&self) -> usize {
+        last_rank(self.local_ports) + self.always.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_kernel::limits;
+
+    #[test]
+    fn the_defaults_fit_as_they_are() {
+        assert_eq!(limits(20).fit(1500).unwrap().peers, 20);
+    }
+
+    #[test]
+    fn too_much_is_brought_down_alike() {
+        let fitted = limits(1000).fit(1500).unwrap();
+        assert!(fitted.series() <= 1500);
+        assert!(fitted.peers >= 20, "{fitted:?}");
+        assert_eq!(fitted.peers, fitted.sources);
+    }
+
+    #[test]
+    fn the_smallest_budget_has_room_for_one_of_each() {
+        assert!(limits(20).fit(400).unwrap().peers >= 1);
+        let many = SubjectLimits {
+            always: (1..=100).collect(),
+            ..limits(20)
+        };
+        assert!(many.fit(400).is_none());
+    }
+}

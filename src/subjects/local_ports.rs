@@ -1,0 +1,124 @@
+//! Sockets by local port, for both protocols: the ports that are told apart, the
+//! largest of them listed, the rest in `other`.
+
+use serde::Serialize;
+
+use super::metric::{Sink, metrics};
+use super::ranking::Ranking;
+use crate::count::udp::UdpCounts;
+use crate::model::ports::PortSet;
+use crate::model::state::{State, StateCounts};
+
+/// Sockets on one local port; `None` is all the others.
+#[derive(Clone, Debug, Serialize)]
+pub struct PortCount<C> {
+    pub port: Option<u16>,
+    pub counts: C,
+}
+
+metrics! {
+    LOCAL_PORT: gauge "sockdiag_local_port_sockets" [protocol, port, state]
+        "Sockets as of the last poll on local ports with a listener or named in the configuration, the largest of them; all others in port other (sock_diag).";
+    PORTS_FOLDED: gauge "sockdiag_local_ports_folded" [protocol]
+        "Local ports with a listener as of the last poll beyond limits.local_ports, which are in port other (sock_diag).";
+}
+
+/// Sockets by the states of their protocol.
+pub trait Counts: Copy + Default {
+    fn total(&self) -> u32;
+    fn without(&self, part: &Self) -> Self;
+    /// Label and number of each state to export for a port.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, u32)>;
+}
+
+impl Counts for StateCounts {
+    fn total(&self) -> u32 {
+        self.total()
+    }
+
+    fn without(&self, part: &Self) -> Self {
+        self.without(part)
+    }
+
+    /// `unknown` only when there are any.
+    fn rows(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.iter()
+            .filter(|&(state, count)| state != State::Unknown || count > 0)
+            .map(|(state, count)| (state.label(), count))
+    }
+}
+
+impl Counts for UdpCounts {
+    fn total(&self) -> u32 {
+        self.total()
+    }
+
+    fn without(&self, part: &Self) -> Self {
+        self.without(part)
+    }
+
+    fn rows(&self) -> impl Iterator<Item = (&'static str, u32)> {
+        self.states().into_iter()
+    }
+}
+
+/// Which ports to list.
+pub(super) struct Choice<'c> {
+    /// Ports with a listener, or what comes closest to one.
+    pub served: PortSet,
+    /// Ports to list in any case.
+    pub always: &'c [u16],
+    /// How many others.
+    pub k: usize,
+}
+
+/// The listed ports and `other`, which makes up for `all`; and how many ports that
+/// are told apart are in it.
+pub(super) fn list<C: Counts>(
+    choice: Choice<'_>,
+    ranking: &mut Ranking<u16>,
+    all: C,
+    on_port: impl Fn(u16) -> C,
+) -> (Vec<PortCount<C>>, u32) {
+    let always: PortSet = choice.always.iter().copied().collect();
+    let others = choice.served.minus(&always);
+    let told_apart = always.len() + others.len();
+    let sizes = others
+        .iter()
+        .map(|port| (port, u64::from(on_port(port).total())));
+    let largest = ranking.select(choice.k, sizes);
+    let mut rest = all;
+    let mut ports: Vec<_> = always
+        .iter()
+        .chain(largest.into_iter().map(|(port, _)| port))
+        .map(|port| {
+            let counts = on_port(port);
+            rest = rest.without(&counts);
+            PortCount {
+                port: Some(port),
+                counts,
+            }
+        })
+        .collect();
+    let folded = told_apart - ports.len() as u32;
+    ports.push(PortCount {
+        port: None,
+        counts: rest,
+    });
+    (ports, folded)
+}
+
+pub(super) fn export<C: Counts>(
+    sink: &mut dyn Sink,
+    protocol: &str,
+    ports: &[PortCount<C>],
+    folded: u32,
+) {
+    for PortCount { port, counts } in ports {
+        let port = port.map_or_else(|| "other".to_owned(), |port| port.to_string());
+        for (state, count) in counts.rows() {
+            sink.sample(&LOCAL_PORT, &[protocol, &port, state], count.into());
+        }
+    }
+    sink.sample(&PORTS_FOLDED, &[protocol], folded.into());
+}

@@ -1,0 +1,211 @@
+//! Use of plain connect()'s ports: one pool for each (source, destination, port)
+//! (net/ipv4/inet_hashtables.c, `__inet_hash_connect`).
+
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::origin::Origin;
+use crate::count::counters::Counters;
+use crate::count::key::{Key, Tag};
+use crate::count::keys::{Keys, LostByKey, Tabled, without_device};
+use crate::count::policy::RECENT_MS;
+use crate::count::table::Table;
+use crate::kernel::netns::device_name;
+use crate::model::socket::Direction;
+use crate::model::state::{State, StateCounts};
+use crate::subjects::metric::{Sink, metrics};
+use crate::subjects::ranking::{Ranking, last_rank};
+
+/// Ports from one source toward one destination.
+#[derive(Clone, Debug, Serialize)]
+pub struct Destination {
+    pub source: IpAddr,
+    /// The device that the sockets are bound to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    pub destination: IpAddr,
+    pub port: u16,
+    pub used: u32,
+    pub reusable: u32,
+    /// What would be reusable with tcp_tw_reuse = 1.
+    pub settled: u32,
+    pub bind_first: u32,
+    pub closes_per_second: f64,
+    pub states: StateCounts,
+}
+
+impl Destination {
+    /// Ports that a new plain connect() toward it cannot have.
+    pub fn blocked(&self) -> u32 {
+        self.used.saturating_sub(self.reusable + self.bind_first)
+    }
+
+    /// The sockets whose ports connect() cannot take over.
+    pub fn in_the_way(&self) -> StateCounts {
+        self.states.less(State::TimeWait, self.reusable)
+    }
+
+    /// The address, and the device of sockets that are bound to one, as in
+    /// RFC 4007: `fe80::1%eth0`.
+    pub fn source_label(&self) -> String {
+        match &self.device {
+            Some(device) => format!("{}%{device}", self.source),
+            None => self.source.to_string(),
+        }
+    }
+}
+
+/// The largest destinations, and the one that is worst off.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Destinations {
+    #[serde(rename = "destinations")]
+    pub rows: Vec<Destination>,
+    #[serde(rename = "destinations_folded")]
+    pub folded: u32,
+    /// Most ports that are gone toward any of them, listed or not.
+    #[serde(skip)]
+    pub worst_blocked: u32,
+}
+
+metrics! {
+    USED: gauge "sockdiag_ephemeral_destination_ports_used" [protocol, source, destination, port]
+        "Outbound sockets with a local port in the range toward one destination from one source as of the last poll, TIME_WAIT included, the largest (sock_diag).";
+    REUSABLE: gauge "sockdiag_ephemeral_destination_ports_reusable" [protocol, source, destination, port]
+        "Ports in TIME_WAIT toward one destination from one source that plain connect() would take over, as of the last poll (sock_diag, tcp_tw_reuse).";
+    BIND_FIRST: gauge "sockdiag_ephemeral_destination_ports_bind_first" [protocol, source, destination, port]
+        "Outbound sockets toward one destination from one source on ports that are already off the capacity because bind() made them or a listener or bound socket has them, as of the last poll; an estimate (sock_diag).";
+    CLOSES: gauge "sockdiag_ephemeral_destination_closes_per_second" [protocol, source, destination, port]
+        "Connections per second that this side closed first, over ten seconds, as of the last poll, from the ages of TIME_WAIT (sock_diag).";
+    FOLDED: gauge "sockdiag_ephemeral_destinations_folded" []
+        "Destinations (source, destination, port) as of the last poll beyond limits.destinations, which are not exported; the utilization ratio knows them (sock_diag).";
+}
+
+/// The worst one is listed beside the `k` largest.
+pub fn series(k: usize) -> usize {
+    (last_rank(k) + 1) * (METRICS.len() - 1) + 1
+}
+
+/// What tells destinations apart from poll to poll.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DestinationKey {
+    source: IpAddr,
+    destination: IpAddr,
+    port: u16,
+    device: u32,
+}
+
+impl Destinations {
+    pub fn of(
+        keys: &Keys,
+        origin: &Origin,
+        k: usize,
+        ranking: &mut Ranking<DestinationKey>,
+    ) -> Self {
+        let (mut all, mut worst) = (0_u32, None);
+        let lost = &origin.lost;
+        let sizes = sizes(&keys.v4, keys, lost)
+            .chain(sizes(&keys.v6, keys, lost))
+            .map(|(key, used, blocked)| {
+                all += 1;
+                if blocked > 0 && worst.is_none_or(|(most, _)| blocked > most) {
+                    worst = Some((blocked, key));
+                }
+                (key, u64::from(used))
+            });
+        let largest = ranking.select(k, sizes);
+        let mut listed: Vec<_> = largest.into_iter().map(|(key, _)| key).collect();
+        if let Some((_, key)) = worst
+            && !listed.contains(&key)
+        {
+            listed.push(key);
+        }
+        Self {
+            folded: all - listed.len() as u32,
+            rows: listed.iter().map(|key| describe(keys, lost, key)).collect(),
+            worst_blocked: worst.map_or(0, |(blocked, _)| blocked),
+        }
+    }
+
+    pub fn export_folded(&self, sink: &mut dyn Sink) {
+        sink.sample(&FOLDED, &[], self.folded.into());
+    }
+
+    pub fn export(&self, sink: &mut dyn Sink) {
+        for row in &self.rows {
+            let (source, destination) = (row.source_label(), row.destination.to_string());
+            let port = row.port.to_string();
+            let labels = ["tcp", &source, &destination, &port];
+            sink.sample(&USED, &labels, row.used.into());
+            sink.sample(&REUSABLE, &labels, row.reusable.into());
+            sink.sample(&BIND_FIRST, &labels, row.bind_first.into());
+            sink.sample(&CLOSES, &labels, row.closes_per_second);
+        }
+    }
+}
+
+/// Every destination with ports in the range, how many, and how many of them are
+/// blocked. Sockets without a device count toward those with one, too.
+fn sizes<A: Tabled>(
+    table: &Table<A>,
+    keys: &Keys,
+    lost: &LostByKey,
+) -> impl Iterator<Item = (DestinationKey, u32, u32)> {
+    let outbound = table
+        .ports()
+        .filter(|(_, key, ..)| key.direction() == Direction::Outbound);
+    outbound.filter_map(move |(at, key, mut used, mut blocked)| {
+        blocked -= lost.get(A::index(at)).blocked();
+        if let Some(at) = without_device(table, key) {
+            let beside = lost.counters(table, at);
+            used += beside.in_range;
+            blocked += beside.blocked();
+        }
+        let name = DestinationKey {
+            source: key.local.to_ip(),
+            destination: key.remote.to_ip(),
+            port: key.port,
+            device: keys.device(key.tag.slot()),
+        };
+        (used > 0).then_some((name, used, blocked))
+    })
+}
+
+fn describe(keys: &Keys, lost: &LostByKey, key: &DestinationKey) -> Destination {
+    let counters = counters(&keys.v4, keys, lost, key)
+        .or_else(|| counters(&keys.v6, keys, lost, key))
+        .unwrap_or_default();
+    Destination {
+        source: key.source,
+        device: (key.device != 0).then(|| device_name(key.device)),
+        destination: key.destination,
+        port: key.port,
+        used: counters.in_range,
+        reusable: counters.reusable,
+        settled: counters.settled,
+        bind_first: counters.lost,
+        closes_per_second: f64::from(counters.recent) / (f64::from(RECENT_MS) / 1000.0),
+        states: counters.states,
+    }
+}
+
+/// `None` when the addresses are of the other family.
+fn counters<A: Tabled>(
+    table: &Table<A>,
+    keys: &Keys,
+    lost: &LostByKey,
+    name: &DestinationKey,
+) -> Option<Counters> {
+    let key = Key {
+        local: A::of_ip(name.source)?,
+        remote: A::of_ip(name.destination)?,
+        port: name.port,
+        tag: Tag::new(Direction::Outbound, keys.known_slot(name.device)?),
+    };
+    let at = table.find(&key);
+    let mut counters = at.map_or_else(Counters::default, |at| lost.counters(table, at));
+    if let Some(at) = without_device(table, &key) {
+        counters.merge(&lost.counters(table, at));
+    }
+    Some(counters)
+}

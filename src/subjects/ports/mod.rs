@@ -1,0 +1,122 @@
+//! Ephemeral ports, by the two pools that the kernel has: plain connect() draws
+//! from one for each destination, bind(0), bind-before-connect and UDP from one for
+//! each local address.
+
+pub mod capacity;
+pub mod destination;
+pub mod origin;
+pub mod settings;
+pub mod source;
+pub mod utilization;
+
+use serde::Serialize;
+
+use super::Subject;
+use super::limits::SubjectLimits;
+use super::metric::{Families, Sink};
+use super::ranking::Ranking;
+use super::section::Missing;
+use super::source::Source;
+use super::visit::Inputs;
+use capacity::Capacity;
+use destination::{Destination, DestinationKey, Destinations};
+use origin::OriginMemory;
+use source::{SourceRankings, Sources};
+use utilization::{Peaks, Utilization};
+
+/// Capacity and use of the ephemeral ports of a namespace.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ephemeral {
+    #[serde(flatten)]
+    pub capacity: Capacity,
+    #[serde(flatten)]
+    pub destinations: Destinations,
+    #[serde(flatten)]
+    pub sources: Sources,
+    pub utilization: Utilization,
+    pub peak: Utilization,
+}
+
+#[derive(Default)]
+pub struct Memory {
+    pub origin: OriginMemory,
+    peaks: Peaks,
+    destinations: Ranking<DestinationKey>,
+    sources: SourceRankings,
+}
+
+impl Subject for Ephemeral {
+    const NEEDS: &'static [Source] =
+        &[Source::PortSettings, Source::TcpSockets, Source::UdpSockets];
+    type Memory = Memory;
+
+    const METRICS: &'static [Families] = &[
+        capacity::METRICS,
+        destination::METRICS,
+        source::METRICS,
+        utilization::METRICS,
+    ];
+
+    /// Without UDP sockets the figures of TCP stand.
+    fn collect(from: &Inputs<'_, Self>, memory: &mut Memory) -> Result<Self, Missing> {
+        let (settings, tcp, limits) = (from.settings()?, from.tcp()?, from.limits());
+        let udp = from.udp().ok();
+        let origin = memory.origin.classify(tcp.count, tcp.policy);
+        let capacity = Capacity::of(settings, &tcp, &origin);
+        let destinations = Destinations::of(
+            &tcp.count.keys,
+            &origin,
+            limits.destinations,
+            &mut memory.destinations,
+        );
+        let sources = Sources::of(
+            &tcp.count.addresses,
+            udp.map(|udp| udp.count.addresses()),
+            limits.sources,
+            &mut memory.sources,
+        );
+        let utilization = Utilization {
+            tcp_destination: capacity.toward(destinations.worst_blocked).share(),
+            tcp_source: capacity.on_address(sources.worst_tcp).share(),
+            udp_source: match sources.udp {
+                Some(_) => capacity.on_address(sources.worst_udp).share(),
+                None => 0.0,
+            },
+        };
+        Ok(Self {
+            peak: memory.peaks.record(utilization, limits.peak_window),
+            capacity,
+            destinations,
+            sources,
+            utilization,
+        })
+    }
+
+    fn export(&self, sink: &mut dyn Sink) {
+        self.capacity.export_range(sink);
+        self.destinations.export_folded(sink);
+        self.capacity.export_available(sink);
+        self.destinations.export(sink);
+        self.sources.export(sink);
+        let has_udp = self.sources.udp.is_some();
+        utilization::export(&self.utilization, &self.peak, has_udp, sink);
+    }
+
+    fn series(limits: &SubjectLimits) -> usize {
+        capacity::SERIES
+            + destination::series(limits.destinations)
+            + source::series(limits.sources)
+            + utilization::SERIES
+    }
+}
+
+impl Ephemeral {
+    /// How many more plain connect() calls toward a destination succeed.
+    pub fn free_toward(&self, destination: &Destination) -> u32 {
+        let capacity = self.capacity.available_destination;
+        capacity.saturating_sub(destination.blocked())
+    }
+}
+
+#[cfg(test)]
+mod tests;

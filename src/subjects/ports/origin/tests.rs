@@ -1,0 +1,253 @@
+//! The cases were produced on Linux 6.18 with a range of 100 ports: sockets were
+//! opened until the call failed, and the figures have to foretell when it does.
+
+use super::*;
+use crate::count::Scratch;
+use crate::fake_kernel::{Sock, bound, count, policy, sock};
+use crate::model::state::State;
+
+/// Polls of one namespace.
+#[derive(Default)]
+struct Polls {
+    memory: OriginMemory,
+}
+
+struct Poll {
+    origin: Origin,
+    held: u32,
+    scratch: Scratch,
+}
+
+impl Polls {
+    fn poll(&mut self, first: u16, socks: &[Sock]) -> Poll {
+        let mut policy = policy(first, first + 99);
+        policy.known_bound = self.memory.known_bound(policy.range, &policy.effective);
+        let mut scratch = Scratch::new(10_000);
+        count(&mut scratch, &policy, socks, &[]);
+        Poll {
+            origin: self.memory.classify(&scratch.tcp, &policy),
+            held: scratch.tcp.ports.held.len(),
+            scratch,
+        }
+    }
+}
+
+fn once(first: u16, socks: &[Sock]) -> Poll {
+    Polls::default().poll(first, socks)
+}
+
+impl Poll {
+    /// Ports that are bind()'s, and that may be.
+    fn figures(&self) -> (u32, u32) {
+        (self.origin.bind_first, self.origin.ambiguous)
+    }
+
+    /// Sockets toward 10.9.0.1:443 on ports that plain connect() has lost.
+    fn lost(&self) -> u32 {
+        let table = &self.scratch.tcp.keys.v4;
+        table
+            .ports()
+            .filter(|(_, key, ..)| key.remote == [10, 9, 0, 1] && key.port == 443)
+            .map(|(at, ..)| self.origin.lost.counters(table, at).lost)
+            .sum()
+    }
+
+    /// How many more plain connect() calls to a new destination succeed.
+    fn free_elsewhere(&self) -> u32 {
+        100 - self.held - self.origin.bind_first
+    }
+}
+
+/// Sockets toward one destination on the ports `first + offset`.
+fn toward(destination: &str, source: &str, ports: impl IntoIterator<Item = u16>) -> Vec<Sock> {
+    ports
+        .into_iter()
+        .map(|port| sock(State::Established, &format!("{source}:{port}"), destination))
+        .collect()
+}
+
+const A: &str = "10.9.0.1:443";
+const B: &str = "10.9.0.2:443";
+const ONE: &str = "127.0.0.10";
+
+fn offsets(first: u16, odd: u16, count: u16) -> impl Iterator<Item = u16> {
+    (0..count).map(move |at| first + 2 * at + odd)
+}
+
+#[test]
+fn thirty_bound_first_leave_seventy_whatever_the_first_port() {
+    for first in [40_000, 40_001] {
+        let poll = once(first, &toward(A, ONE, offsets(first, 1, 30)));
+        assert_eq!(poll.origin.bind_first, 30);
+        assert_eq!((poll.free_elsewhere(), poll.lost()), (70, 30));
+        assert_eq!(poll.origin.ambiguous, 0);
+    }
+}
+
+#[test]
+fn forty_plain_ones_leave_all() {
+    for first in [40_000, 40_001] {
+        let poll = once(first, &toward(A, ONE, offsets(first, 0, 40)));
+        assert_eq!(poll.figures(), (0, 0));
+        assert_eq!((poll.free_elsewhere(), poll.lost()), (100, 0));
+    }
+}
+
+#[test]
+fn both_kinds_toward_one_destination_are_told_apart() {
+    let mut socks = toward(A, ONE, offsets(40_000, 0, 40));
+    socks.extend(toward(A, ONE, offsets(40_000, 1, 30)));
+    let poll = once(40_000, &socks);
+    assert_eq!((poll.origin.bind_first, poll.lost()), (30, 30));
+}
+
+#[test]
+fn connections_spill_over_when_their_half_is_full() {
+    let half = toward(A, ONE, offsets(40_000, 0, 50));
+    let mut spilled = half.clone();
+    spilled.extend(toward(A, ONE, offsets(40_000, 1, 20)));
+
+    let poll = once(40_000, &spilled);
+    assert_eq!(poll.origin.bind_first, 0);
+    assert_eq!(poll.origin.ambiguous, 20, "nobody saw them come");
+
+    let mut polls = Polls::default();
+    polls.poll(40_000, &half);
+    let poll = polls.poll(40_000, &spilled);
+    assert_eq!(poll.figures(), (0, 0));
+    assert_eq!(poll.free_elsewhere(), 100);
+}
+
+#[test]
+fn seventy_bound_first_lie_between_the_figure_and_the_doubt() {
+    let mut socks = toward(A, ONE, offsets(40_000, 1, 50));
+    socks.extend(toward(A, ONE, offsets(40_000, 0, 20)));
+    let poll = once(40_000, &socks);
+    let (bind_first, ambiguous) = poll.figures();
+    assert_eq!((bind_first, ambiguous), (50, 20));
+    assert_eq!(100 - bind_first - ambiguous, 30, "what the kernel had left");
+}
+
+#[test]
+fn two_destinations_on_one_port_show_that_connect_made_it() {
+    let mut socks = toward(A, ONE, [40_011, 40_013]);
+    socks.extend(toward(B, ONE, [40_011]));
+    let poll = once(40_000, &socks);
+    assert_eq!(poll.origin.bind_first, 1, "40013 alone");
+    let mut polls = Polls::default();
+    let mut elsewhere = toward(A, ONE, [40_011]);
+    elsewhere.extend(toward(B, "127.0.0.11", [40_011]));
+    let poll = polls.poll(40_000, &elsewhere);
+    assert_eq!(
+        poll.origin.bind_first, 1,
+        "another address says nothing, and the port counts once"
+    );
+    assert_eq!(poll.lost(), 1);
+}
+
+#[test]
+fn a_port_stays_what_it_was_while_it_is_in_use() {
+    let mut polls = Polls::default();
+    let mut socks = toward(A, ONE, offsets(40_000, 1, 10));
+    assert_eq!(polls.poll(40_000, &socks).origin.bind_first, 10);
+    // The other half fills up: by their parity alone they may have spilled over.
+    socks.extend(toward(A, ONE, offsets(40_000, 0, 50)));
+    assert_eq!(polls.poll(40_000, &socks).origin.bind_first, 10);
+    // And empties again: those that spilled over then are still connect()'s.
+    socks.extend(toward(A, ONE, offsets(40_020, 1, 10)));
+    assert_eq!(polls.poll(40_000, &socks).origin.bind_first, 10);
+    socks.drain(10..60);
+    assert_eq!(polls.poll(40_000, &socks).origin.bind_first, 10);
+    assert_eq!(polls.poll(40_000, &[]).figures(), (0, 0));
+    let again = toward(A, ONE, offsets(40_020, 1, 10));
+    assert_eq!(
+        polls.poll(40_000, &again).origin.bind_first,
+        10,
+        "used anew"
+    );
+}
+
+#[test]
+fn connections_of_a_listener_that_is_gone_keep_its_port_lost() {
+    let mut polls = Polls::default();
+    let accepted = sock(State::Established, "10.0.0.1:40010", A);
+    let before = polls.poll(
+        40_000,
+        &[bound(State::Listen, "0.0.0.0:40010"), accepted.clone()],
+    );
+    assert_eq!((before.held, before.origin.bind_first), (1, 0));
+    let after = polls.poll(40_000, &[accepted]);
+    assert_eq!((after.held, after.origin.bind_first), (0, 1));
+    assert_eq!((after.free_elsewhere(), after.lost()), (99, 1));
+}
+
+#[test]
+fn ports_that_are_held_are_not_counted_twice() {
+    let mut socks = toward(A, ONE, [40_011, 40_013]);
+    socks.push(bound(State::Close, "10.0.0.7:40011"));
+    let poll = once(40_000, &socks);
+    assert_eq!((poll.held, poll.origin.bind_first), (1, 1));
+    assert_eq!((poll.free_elsewhere(), poll.lost()), (98, 2));
+}
+
+#[test]
+fn another_range_does_not_unmake_what_was_known() {
+    let mut polls = Polls::default();
+    let socks = toward(A, ONE, offsets(40_000, 1, 10));
+    assert_eq!(polls.poll(40_000, &socks).origin.bind_first, 10);
+    // Counted from 40001 they have the parity that connect() prefers.
+    let poll = polls.poll(40_001, &socks);
+    assert_eq!((poll.origin.bind_first, poll.lost()), (10, 10));
+    assert_eq!(polls.poll(40_001, &socks).origin.bind_first, 10);
+    assert_eq!(polls.poll(50_000, &socks).origin.bind_first, 0, "outside");
+}
+
+#[test]
+fn inbound_sockets_and_reserved_ports_are_no_suspects() {
+    let mut memory = OriginMemory::default();
+    let mut policy = policy(40_000, 40_099);
+    policy.effective.remove(40_013);
+    policy.known_bound = memory.known_bound(policy.range, &policy.effective);
+    let mut socks = toward(A, ONE, [40_011, 40_013]);
+    socks.push(bound(State::Listen, "[::]:40011"));
+    let mut scratch = Scratch::new(100);
+    count(&mut scratch, &policy, &socks, &[]);
+    let origin = memory.classify(&scratch.tcp, &policy);
+    assert_eq!((origin.bind_first, origin.ambiguous), (0, 0));
+}
+
+/// connect() fills the preferred half first, so TIME_WAIT leaves it first, too:
+/// what stays on the other half a minute later looks as if bind() had made it.
+#[test]
+fn what_spilled_over_before_the_first_poll_is_not_taken_for_bind_s() {
+    let old = |ports: Vec<u16>, remaining| {
+        ports
+            .into_iter()
+            .map(move |port| crate::fake_kernel::time_wait(&format!("{ONE}:{port}"), A, remaining))
+    };
+    let left_over: Vec<_> = old(offsets(40_000, 0, 20).collect(), 30_000)
+        .chain(old(offsets(40_000, 1, 30).collect(), 2_000))
+        .collect();
+    let mut polls = Polls::default();
+    let first = polls.poll(40_000, &left_over).figures();
+    assert_eq!(first, (0, 30));
+    let second = polls.poll(40_000, &left_over).figures();
+    assert_eq!(second, first, "seen again they are no clearer");
+
+    // What comes later is judged: its past has been seen.
+    let mut later = left_over;
+    later.extend(toward(B, ONE, offsets(40_000, 1, 40).skip(35)));
+    assert_eq!(polls.poll(40_000, &later).origin.bind_first, 5);
+}
+
+/// A listener without connections leaves nothing behind: connect() may have its
+/// port by the next poll.
+#[test]
+fn a_listener_that_goes_leaves_its_port_to_connect() {
+    let mut polls = Polls::default();
+    let listen = |port| bound(State::Listen, &format!("{ONE}:{port}"));
+    let listeners: Vec<_> = offsets(40_000, 1, 30).map(listen).collect();
+    assert_eq!(polls.poll(40_000, &listeners).held, 30);
+    let origin = polls.poll(40_000, &toward(A, ONE, 40_000..40_100)).origin;
+    assert_eq!(origin.bind_first, 0);
+}

@@ -1,0 +1,113 @@
+//! What became of one subject: measured, absent, or failed.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::source::Source;
+use crate::kernel::netlink::DumpError;
+use crate::kernel::procfs::ProcError;
+
+/// Absent, failed and zero are three things.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Section<T> {
+    Measured(T),
+    /// This kernel does not offer it; conntrack not loaded, for instance.
+    #[default]
+    Absent,
+    /// Shared by all subjects that a failed source takes down.
+    Failed(Arc<Failure>),
+}
+
+impl<T> Section<T> {
+    pub fn measured(&self) -> Option<&T> {
+        match self {
+            Self::Measured(fact) => Some(fact),
+            Self::Absent | Self::Failed(_) => None,
+        }
+    }
+
+    pub fn outcome(&self) -> Outcome<'_> {
+        match self {
+            Self::Measured(_) => Outcome::Up,
+            Self::Absent => Outcome::Absent,
+            Self::Failed(failure) => Outcome::Failed(failure),
+        }
+    }
+}
+
+impl<T> From<Result<T, Missing>> for Section<T> {
+    fn from(collected: Result<T, Missing>) -> Self {
+        match collected {
+            Ok(fact) => Self::Measured(fact),
+            Err(Missing::Absent) => Self::Absent,
+            Err(Missing::Failed(failure)) => Self::Failed(failure),
+        }
+    }
+}
+
+/// A section without its fact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome<'s> {
+    Up,
+    Absent,
+    Failed(&'s Failure),
+}
+
+/// Why there is no fact, or no reading to make it of.
+#[derive(Clone, Debug)]
+pub enum Missing {
+    Absent,
+    Failed(Arc<Failure>),
+}
+
+impl Missing {
+    pub fn failed(source: Source, reason: &'static str, error: &dyn Error) -> Self {
+        Self::Failed(Arc::new(Failure::new(source, reason, error)))
+    }
+
+    /// What a dump that is not whole means for its source.
+    pub fn dump(source: Source, error: &DumpError) -> Self {
+        if error.is_absent() {
+            return Self::Absent;
+        }
+        Self::failed(source, error.reason(), error)
+    }
+}
+
+/// A file of the subject's own.
+impl From<ProcError> for Missing {
+    fn from(error: ProcError) -> Self {
+        Self::failed(Source::Files, error.reason(), &error)
+    }
+}
+
+/// What went wrong, where.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failure {
+    #[serde(skip)]
+    pub source: Source,
+    /// A word for the `reason` label of the error counter.
+    pub reason: &'static str,
+    /// The error and its causes, in one line.
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(source: Source, reason: &'static str, error: &dyn Error) -> Self {
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            message.push_str(": ");
+            message.push_str(&error.to_string());
+            cause = error.source();
+        }
+        Self {
+            source,
+            reason,
+            message,
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! TCP sockets by state, family, direction and local port, from the dump of
+//! sock_diag (net/ipv4/tcp_diag.c).
+
+use serde::Serialize;
+
+use super::Subject;
+use super::limits::SubjectLimits;
+use super::local_ports::{self, Choice, PortCount};
+use super::metric::{Families, Sink, metrics};
+use super::ranking::Ranking;
+use super::section::Missing;
+use super::source::Source;
+use super::visit::{Inputs, TcpDump};
+use crate::model::socket::Direction;
+use crate::model::state::{STATES, State, StateCounts};
+
+/// TCP sockets, each counted once in every breakdown.
+#[derive(Clone, Debug, Serialize)]
+pub struct TcpSockets {
+    pub inet: StateCounts,
+    pub inet6: StateCounts,
+    pub outbound: StateCounts,
+    pub inbound: StateCounts,
+    pub ports: Vec<PortCount<StateCounts>>,
+    /// Sockets whose key did not fit in the memory for keys.
+    pub untracked: u64,
+    /// Local ports with a listener that are in `other`.
+    pub ports_folded: u32,
+}
+
+metrics! {
+    SOCKETS: gauge "sockdiag_sockets" [protocol, family, state]
+        "Sockets as of the last poll, by state; family is the socket's own. State close: bound, neither listening nor connected (sock_diag).";
+    DIRECTION: gauge "sockdiag_tcp_direction_sockets" [direction, state]
+        "TCP sockets as of the last poll, by who opened them: inbound when the local address and port are a listener's or the state is syn_recv (sock_diag).";
+    UNTRACKED: gauge "sockdiag_keys_untracked" []
+        "Sockets as of the last poll whose peer did not fit in limits.tracked_keys; they count everywhere but by peer and destination (sock_diag).";
+}
+
+impl Subject for TcpSockets {
+    const NEEDS: &'static [Source] = &[Source::TcpSockets];
+    type Memory = Ranking<u16>;
+
+    const METRICS: &'static [Families] = &[METRICS, local_ports::METRICS];
+
+    fn collect(from: &Inputs<'_, Self>, ranking: &mut Self::Memory) -> Result<Self, Missing> {
+        Ok(Self::of(&from.tcp()?, from.limits(), ranking))
+    }
+
+    fn export(&self, sink: &mut dyn Sink) {
+        for (family, counts) in [("inet", &self.inet), ("inet6", &self.inet6)] {
+            for (state, count) in counts.iter() {
+                sink.sample(&SOCKETS, &["tcp", family, state.label()], count.into());
+            }
+        }
+        for (direction, counts) in Direction::ALL
+            .into_iter()
+            .zip([&self.outbound, &self.inbound])
+        {
+            for (state, count) in counts.iter() {
+                let labels = [direction.label(), state.label()];
+                sink.sample(&DIRECTION, &labels, count.into());
+            }
+        }
+        local_ports::export(sink, "tcp", &self.ports, self.ports_folded);
+        sink.sample(&UNTRACKED, &[], self.untracked as f64);
+    }
+
+    fn series(limits: &SubjectLimits) -> usize {
+        let ports_and_other = limits.most_local_ports() + 1;
+        4 * STATES + ports_and_other * (STATES - 1) + 2
+    }
+}
+
+impl TcpSockets {
+    fn of(dump: &TcpDump<'_>, limits: &SubjectLimits, ranking: &mut Ranking<u16>) -> Self {
+        let [inet, inet6] = dump.count.sockets;
+        let [outbound, inbound] = dump.count.directions;
+        let choice = Choice {
+            served: dump.listeners.ports().clone(),
+            always: &limits.always,
+            k: limits.local_ports,
+        };
+        let mut all = outbound;
+        all.merge(&inbound);
+        let on_port = |port| {
+            let counts = dump.count.local_ports.get(port);
+            counts.copied().unwrap_or_default()
+        };
+        let (ports, ports_folded) = local_ports::list(choice, ranking, all, on_port);
+        Self {
+            inet,
+            inet6,
+            outbound,
+            inbound,
+            ports,
+            untracked: dump.count.keys.untracked,
+            ports_folded,
+        }
+    }
+
+    /// Sockets in one state.
+    pub fn in_state(&self, state: State) -> u64 {
+        u64::from(self.inet.get(state)) + u64::from(self.inet6.get(state))
+    }
+}
+
+#[cfg(test)]
+mod tests;
