@@ -61,10 +61,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub poll_interval: Option<Duration>,
     /// The least severe event that is logged.
-    #[arg(long, value_name = "LEVEL", value_parser = words::<LogLevel>(&LogLevel::NAMES))]
+    #[arg(long, value_name = "LEVEL", value_parser = words(&LogLevel::NAMES, LogLevel::named))]
     pub log_level: Option<LogLevel>,
     /// How a log line is written.
-    #[arg(long, value_name = "FORMAT", value_parser = words::<LogFormat>(&LogFormat::NAMES))]
+    #[arg(long, value_name = "FORMAT", value_parser = words(&LogFormat::NAMES, LogFormat::named))]
     pub log_format: Option<LogFormat>,
 }
 
@@ -109,14 +109,11 @@ pub struct CheckConfigArgs {
 }
 
 /// Takes one of `names`, and shows them in the help and in errors.
-fn words<T>(names: &'static [&'static str]) -> impl TypedValueParser<Value = T>
-where
-    T: std::str::FromStr<Err = String> + Clone + Send + Sync + 'static,
-{
-    PossibleValuesParser::new(names).try_map(|name| {
-        name.parse()
-            .map_err(|error: String| -> Box<dyn std::error::Error + Send + Sync> { error.into() })
-    })
+fn words<T: Clone + Send + Sync + 'static>(
+    names: &'static [&'static str],
+    named: fn(&str) -> Option<T>,
+) -> impl TypedValueParser<Value = T> {
+    PossibleValuesParser::new(names).try_map(move |name| named(&name).ok_or("not one of them"))
 }
 
 #[cfg(test)]

@@ -671,6 +671,17 @@ fn all_faults_are_told_at_once() {
     assert_eq!(error.to_string(), expected);
 }
 
+/// A file that is not ours at all is told line by line, in a time that grows with it.
+#[test]
+fn thirty_thousand_unknown_keys_are_each_told() {
+    let keys = 30_000;
+    let lines: Vec<_> = (0..keys).map(|at| format!("limits.k{at} = 1")).collect();
+    let found = from_file(&lines.join("\n")).unwrap_err();
+    assert_eq!(found.lines().count(), keys);
+    let last = found.lines().last().unwrap();
+    assert!(last.starts_with("exporter.toml:30000: limits.k29999 = 1: unknown key"));
+}
+
 #[test]
 fn a_file_that_cannot_be_read_says_why() {
     let refuse = |path: &Path| {

@@ -3,31 +3,33 @@
 
 use std::ffi::OsString;
 
-use super::keys::{self, KEYS, Key};
-use super::layers::{Layer, one_line};
-use super::suggest::nearest;
+use super::keys::{self, KEYS, Key, nearest};
+use super::layer::Layer;
+use super::value::one_line;
 
 /// What a variable of ours begins with. The two underscores keep it apart from
 /// `SOCKDIAG_EXPORTER_PORT` and the like, which Kubernetes sets in every pod
 /// beside a service called sockdiag-exporter.
 pub const PREFIX: &str = "SOCKDIAG_EXPORTER__";
 
-pub(super) fn read(mut variables: Vec<(OsString, OsString)>, layer: &mut Layer) {
+pub(super) fn read(mut variables: Vec<(OsString, OsString)>) -> Layer {
+    let mut layer = Layer::default();
     variables.sort();
     for (name, value) in variables {
         let name = one_line(&name.to_string_lossy());
         let text = value.to_str();
         if let Some(key) = KEYS.iter().find(|key| variable(key) == name) {
             match text {
-                Some(text) => layer.push(Ok((key, key.kind.read_text(text, &name)))),
-                None => layer.push(Err(format!("{name}: {}: is not UTF-8 text", key.path))),
+                Some(text) => layer.say(key, &key.kind.read_text(text, &name)),
+                None => layer.complain(format!("{name}: {}: is not UTF-8 text", key.path)),
             }
         } else if is_service_link(&name, text.unwrap_or_default()) {
             continue;
         } else if let Some(reason) = refusal(&name) {
-            layer.push(Err(format!("{name}: {reason}")));
+            layer.complain(format!("{name}: {reason}"));
         }
     }
+    layer
 }
 
 /// The name of the variable that sets `key`.

@@ -11,33 +11,36 @@ use ::config::{Map, Value, ValueKind};
 use toml_edit::{Document, Item, TableLike};
 
 use super::keys;
-use super::layers::{Layer, one_line};
-use super::values;
+use super::layer::Layer;
+use super::value::{one_line, shown};
 
 /// A configuration has a few hundred lines at most; this stops a device file
 /// or a log given by mistake.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-pub(super) fn read(path: &Path, layer: &mut Layer) {
+pub(super) fn read(path: &Path) -> Layer {
+    let mut layer = Layer::default();
     let name = one_line(&path.to_string_lossy());
     let text = match text(path) {
         Ok(text) => text,
-        Err(reason) => return layer.push(Err(format!("{name}: {reason}"))),
+        Err(reason) => {
+            layer.complain(format!("{name}: {reason}"));
+            return layer;
+        }
     };
-    let lines = Lines { name, text: &text };
+    let lines = Lines::new(name, &text);
     match Document::parse(text.as_str()) {
-        Ok(document) => take_sections(document.as_table(), &lines, layer),
+        Ok(document) => take_sections(document.as_table(), &lines, &mut layer),
         Err(error) => {
             let position = match error.span() {
                 Some(span) => lines.position(span.start),
                 None => lines.name.clone(),
             };
-            layer.push(Err(format!(
-                "{position}: {}",
-                one_line(error.message().trim_end_matches(", expected nothing"))
-            )));
+            let message = one_line(error.message().trim_end_matches(", expected nothing"));
+            layer.complain(format!("{position}: {message}"));
         }
     }
+    layer
 }
 
 fn text(path: &Path) -> Result<String, String> {
@@ -64,33 +67,32 @@ fn text(path: &Path) -> Result<String, String> {
 struct Lines<'t> {
     name: String,
     text: &'t str,
+    /// Where each line but the first begins.
+    starts: Vec<usize>,
 }
 
-impl Lines<'_> {
-    fn before(&self, offset: usize) -> &str {
-        self.text.get(..offset).unwrap_or(self.text)
+impl<'t> Lines<'t> {
+    fn new(name: String, text: &'t str) -> Self {
+        let starts = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+        Self { name, text, starts }
     }
 
     /// `FILE:LINE`.
     fn line(&self, span: Option<std::ops::Range<usize>>) -> String {
         match span {
-            Some(span) => format!(
-                "{}:{}",
-                self.name,
-                1 + self.before(span.start).matches('\n').count()
-            ),
+            Some(span) => {
+                let line = 1 + self.starts.partition_point(|&start| start <= span.start);
+                format!("{}:{line}", self.name)
+            }
             None => self.name.clone(),
         }
     }
 
     /// `FILE:LINE:COLUMN`, columns counted in characters.
     fn position(&self, offset: usize) -> String {
-        let before = self.before(offset);
-        let column = 1 + before
-            .chars()
-            .rev()
-            .take_while(|letter| *letter != '\n')
-            .count();
+        let before = self.text.get(..offset).unwrap_or(self.text);
+        let line = before.rsplit('\n').next().unwrap_or_default();
+        let column = 1 + line.chars().count();
         format!("{}:{column}", self.line(Some(offset..offset)))
     }
 }
@@ -109,7 +111,7 @@ fn take_sections(root: &dyn TableLike, lines: &Lines, layer: &mut Layer) {
             Some(_) => format!("[{spelled}]: {}", keys::unknown_section(section)),
             None => format!("{spelled}{}: {}", said(&value), keys::unknown_top(section)),
         };
-        layer.push(Err(format!("{origin}: {problem}")));
+        layer.complain(format!("{origin}: {problem}"));
     }
 }
 
@@ -117,13 +119,12 @@ fn take_keys(section: &str, table: &dyn TableLike, lines: &Lines, layer: &mut La
     for (name, item) in table.iter() {
         let (origin, spelled) = key_of(table, name, lines);
         let value = item_value(item, &origin, lines);
-        layer.push(match keys::find(section, name) {
-            Some(known) => Ok((known, value)),
-            None => {
-                let (said, reason) = (said(&value), keys::unknown(section, name));
-                Err(format!("{origin}: {section}.{spelled}{said}: {reason}"))
-            }
-        });
+        if let Some(key) = keys::find(section, name) {
+            layer.say(key, &value);
+            continue;
+        }
+        let (said, reason) = (said(&value), keys::unknown(section, name));
+        layer.complain(format!("{origin}: {section}.{spelled}{said}: {reason}"));
     }
 }
 
@@ -139,7 +140,7 @@ fn key_of(table: &dyn TableLike, name: &str, lines: &Lines) -> (String, String) 
 fn said(value: &Value) -> String {
     match &value.kind {
         ValueKind::Table(_) => String::new(),
-        kind => format!(" = {}", values::shown(kind)),
+        kind => format!(" = {}", shown(kind)),
     }
 }
 

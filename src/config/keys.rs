@@ -1,9 +1,9 @@
-//! Every key there is: the one table that the file, the environment, the
-//! checks and the rendering go by.
+//! Every key there is: the one table that the file, the environment, the checks and
+//! the rendering go by; and what to say of a key that is none.
+
+use std::time::Duration;
 
 use super::kind::Kind;
-use super::suggest::nearest;
-use std::time::Duration;
 
 /// One key of one section.
 pub(super) struct Key {
@@ -16,52 +16,51 @@ pub(super) struct Key {
 
 /// Spells a key once and derives its three names from that.
 macro_rules! key {
-    ($section:ident . $name:ident, $kind:ident $(, $field:ident: $value:expr)* $(,)?) => {
+    ($section:ident . $name:ident, $kind:expr) => {
         Key {
             section: stringify!($section),
             name: stringify!($name),
             path: concat!(stringify!($section), ".", stringify!($name)),
-            kind: Kind::$kind { slot: |config| &mut config.$section.$name $(, $field: $value)* },
+            kind: $kind,
         }
     };
 }
 
 const HUNDRED_MS: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
 const FIVE_MINUTES: Duration = Duration::from_secs(5 * 60);
 const HOUR: Duration = Duration::from_secs(60 * 60);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Enough for a person to look at, and few enough for a Prometheus server.
-const MOST_SHOWN: usize = 10_000;
+const SHOWN: Kind = Kind::Count(1..=10_000, "");
+const SERIES: Kind = Kind::Count(
+    400..=100_000,
+    "; a namespace has up to 400 series before the first peer",
+);
 
 /// In the order of `config.example.toml`, sections in one piece.
 pub(super) const KEYS: &[Key] = &[
-    key!(web.listen, Listen),
-    key!(web.max_connections, Count, least: 1, most: 10_000, why: ""),
-    key!(web.header_timeout, Span, least: HUNDRED_MS, most: FIVE_MINUTES),
-    key!(web.request_timeout, Span, least: HUNDRED_MS, most: FIVE_MINUTES),
-    key!(poll.interval, Span, least: HUNDRED_MS, most: HOUR),
-    key!(poll.timeout, Span, least: HUNDRED_MS, most: FIVE_MINUTES),
-    key!(poll.max_duty, Fraction),
-    key!(poll.age_max, Span, least: Duration::from_secs(1), most: DAY),
-    key!(poll.peak_window, Span, least: HUNDRED_MS, most: HOUR),
-    key!(limits.peers, Count, least: 1, most: MOST_SHOWN, why: ""),
-    key!(limits.destinations, Count, least: 1, most: MOST_SHOWN, why: ""),
-    key!(limits.sources, Count, least: 1, most: MOST_SHOWN, why: ""),
-    key!(limits.local_ports, Count, least: 1, most: MOST_SHOWN, why: ""),
-    key!(limits.tracked_keys, Count, least: 1_000, most: 10_000_000, why: ""),
-    key!(
-        limits.series,
-        Count,
-        least: 400,
-        most: 100_000,
-        why: "; a namespace has up to 400 series before the first peer",
-    ),
-    key!(local_ports.always, Ports),
-    key!(procfs.root, Folder),
-    key!(netns.host_name, Label),
-    key!(log.level, Level),
-    key!(log.format, Format),
+    key!(web.listen, Kind::Listen),
+    key!(web.max_connections, Kind::Count(1..=10_000, "")),
+    key!(web.header_timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
+    key!(web.request_timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
+    key!(poll.interval, Kind::Span(HUNDRED_MS..=HOUR)),
+    key!(poll.timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
+    key!(poll.max_duty, Kind::Fraction),
+    key!(poll.age_max, Kind::Span(SECOND..=DAY)),
+    key!(poll.peak_window, Kind::Span(HUNDRED_MS..=HOUR)),
+    key!(limits.peers, SHOWN),
+    key!(limits.destinations, SHOWN),
+    key!(limits.sources, SHOWN),
+    key!(limits.local_ports, SHOWN),
+    key!(limits.tracked_keys, Kind::Count(1_000..=10_000_000, "")),
+    key!(limits.series, SERIES),
+    key!(local_ports.always, Kind::Ports),
+    key!(procfs.root, Kind::Folder),
+    key!(netns.host_name, Kind::Label),
+    key!(log.level, Kind::LEVEL),
+    key!(log.format, Kind::FORMAT),
 ];
 
 /// Every key as `section.name`, in the order of `config.example.toml`.
@@ -80,13 +79,25 @@ pub(super) fn sections() -> Vec<&'static str> {
     sections
 }
 
+/// The known word nearest to a misspelt one, if it takes few enough edits to be a
+/// slip of the finger: a third of the word.
+pub(super) fn nearest<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let few = word.chars().count().div_ceil(3);
+    let edits = candidates
+        .into_iter()
+        .map(|candidate| (strsim::levenshtein(word, candidate), candidate));
+    let near = edits.filter(|(edits, _)| *edits <= few);
+    near.min_by_key(|(edits, _)| *edits)
+        .map(|(_, candidate)| candidate)
+}
+
 /// What to say of `section.name`, which is no key.
 pub(super) fn unknown(section: &str, name: &str) -> String {
-    let siblings: Vec<_> = KEYS
-        .iter()
-        .filter(|key| key.section == section)
-        .map(|key| key.name)
-        .collect();
+    let siblings = KEYS.iter().filter(|key| key.section == section);
+    let siblings: Vec<_> = siblings.map(|key| key.name).collect();
     let near = nearest(name, siblings.iter().copied())
         .and_then(|name| find(section, name))
         .or_else(|| KEYS.iter().find(|key| key.name == name));
@@ -112,13 +123,23 @@ pub(super) fn unknown_top(name: &str) -> String {
         KEYS.iter().find(|key| key.path == path)
     });
     match near {
-        Some(key) => format!(
-            "unknown key; did you mean {} in [{}]?",
-            key.name, key.section
-        ),
+        Some(Key { name, section, .. }) => {
+            format!("unknown key; did you mean {name} in [{section}]?")
+        }
         None => format!(
             "unknown key; keys belong in one of the sections {}",
             sections().join(", ")
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_slip_is_corrected() {
+        assert_eq!(nearest("pears", ["peers", "series"]), Some("peers"));
+        assert_eq!(nearest("colour", ["peers", "series"]), None);
     }
 }

@@ -1,113 +1,189 @@
-//! The kinds of value: where each lives in the typed configuration, how a
-//! variable's text stands for it, and how it is shown.
+//! The kinds of value: what is accepted, exactly and within its range, and what is
+//! said of anything else.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use ::config::{Value, ValueKind};
 
-use super::values::{
-    Refusal, count, folder, fraction, human, label, listen, ports, quote, span, word,
-};
-use super::{Config, LogFormat, LogLevel};
+use super::listen::parse_listen;
+use super::log::{LogFormat, LogLevel};
+use super::value::{MOST_LABEL, Refusal, parse_duration};
 
-/// Where a value lives in the typed configuration.
-type Slot<T> = fn(&mut Config) -> &mut T;
+/// Sockets to bind; beyond this it is a mistake rather than a wish.
+const MOST_LISTEN: usize = 16;
 
-#[rustfmt::skip]
 pub(super) enum Kind {
-    Listen { slot: Slot<Vec<SocketAddr>> },
-    Count { slot: Slot<usize>, least: usize, most: usize, why: &'static str },
-    Span { slot: Slot<Duration>, least: Duration, most: Duration },
-    Fraction { slot: Slot<f64> },
-    Ports { slot: Slot<Vec<u16>> },
-    Folder { slot: Slot<PathBuf> },
-    Label { slot: Slot<String> },
-    Level { slot: Slot<LogLevel> },
-    Format { slot: Slot<LogFormat> },
+    Listen,
+    /// Whole numbers in this range; the text says why, if it is not plain.
+    Count(RangeInclusive<i64>, &'static str),
+    Span(RangeInclusive<Duration>),
+    Fraction,
+    Ports,
+    Folder,
+    Label,
+    Words(&'static [&'static str]),
 }
 
 impl Kind {
-    /// Checks `value` and puts it in its place.
-    pub(super) fn set<'v>(
-        &self,
-        config: &mut Config,
-        value: &'v Value,
-    ) -> Result<(), Vec<Refusal<'v>>> {
-        let whole = |reason| vec![Refusal { value, reason }];
-        match self {
-            Self::Listen { slot } => *slot(config) = listen(value)?,
-            Self::Ports { slot } => *slot(config) = ports(value)?,
-            Self::Count {
-                slot,
-                least,
-                most,
-                why,
-            } => {
-                *slot(config) = count(&value.kind, *least, *most, why).map_err(whole)?;
+    pub(super) const LEVEL: Self = Self::Words(&LogLevel::NAMES);
+    pub(super) const FORMAT: Self = Self::Words(&LogFormat::NAMES);
+
+    /// Checks `value`, and gives it in the one form that the typed configuration
+    /// is made of.
+    pub(super) fn check<'v>(&self, value: &'v Value) -> Result<ValueKind, Vec<Refusal<'v>>> {
+        let one = |checked: Result<ValueKind, String>| {
+            checked.map_err(|reason| vec![Refusal { value, reason }])
+        };
+        match (self, &value.kind) {
+            (Self::Listen, ValueKind::Array(elements)) => {
+                let sizes = 1..=MOST_LISTEN;
+                distinct(value, elements, sizes, "addresses", listen)
             }
-            Self::Span { slot, least, most } => {
-                *slot(config) = span(&value.kind, *least, *most).map_err(whole)?;
+            (Self::Listen, kind) => one(listen(kind).map(|address| vec![address].into())),
+            (Self::Ports, ValueKind::Array(elements)) => {
+                let most = usize::from(u16::MAX);
+                let port = |kind: &ValueKind| count(kind, &(1..=most as i64), "");
+                distinct(value, elements, 0..=most, "ports", port)
             }
-            Self::Fraction { slot } => *slot(config) = fraction(&value.kind).map_err(whole)?,
-            Self::Folder { slot } => *slot(config) = folder(&value.kind).map_err(whole)?,
-            Self::Label { slot } => *slot(config) = label(&value.kind).map_err(whole)?,
-            Self::Level { slot } => {
-                *slot(config) = word(&value.kind, &LogLevel::NAMES).map_err(whole)?;
-            }
-            Self::Format { slot } => {
-                *slot(config) = word(&value.kind, &LogFormat::NAMES).map_err(whole)?;
-            }
+            (Self::Ports, _) => one(Err(
+                "must be a list of ports, for example [22, 443]".to_owned()
+            )),
+            (Self::Count(range, why), kind) => one(count(kind, range, why)),
+            (Self::Span(range), kind) => one(span(kind, range)),
+            (Self::Fraction, kind) => one(fraction(kind)),
+            (Self::Folder, kind) => one(folder(kind)),
+            (Self::Label, kind) => one(label(kind)),
+            (Self::Words(names), kind) => one(word(kind, names)),
         }
-        Ok(())
     }
 
-    /// The value that a variable's text stands for. Text that is not of this
-    /// kind stays text, for `set` to refuse.
+    /// The value that a variable's text stands for. Text that is not of this kind
+    /// stays text, for `check` to refuse.
     pub(super) fn read_text(&self, text: &str, origin: &String) -> Value {
-        let value = |kind| Value::new(Some(origin), kind);
         let number = |text: &str| match text.parse() {
             Ok(number) => ValueKind::I64(number),
             Err(_) => ValueKind::String(text.to_owned()),
         };
         let list = |element: &dyn Fn(&str) -> ValueKind| {
             let parts = text.split(',').map(str::trim);
-            ValueKind::Array(parts.map(|part| value(element(part))).collect())
+            let values = parts.map(|part| Value::new(Some(origin), element(part)));
+            ValueKind::Array(values.collect())
         };
-        value(match self {
-            Self::Count { .. } => number(text),
-            Self::Fraction { .. } => match text.parse() {
-                Ok(number) => ValueKind::Float(number),
-                Err(_) => ValueKind::String(text.to_owned()),
-            },
-            Self::Ports { .. } if text.is_empty() => ValueKind::Array(Vec::new()),
-            Self::Ports { .. } => list(&number),
-            Self::Listen { .. } => list(&|part| ValueKind::String(part.to_owned())),
-            _ => ValueKind::String(text.to_owned()),
-        })
+        let kind = match self {
+            Self::Count(..) => number(text),
+            Self::Fraction => text.parse().map_or_else(|_| text.into(), ValueKind::Float),
+            Self::Ports if text.is_empty() => ValueKind::Array(Vec::new()),
+            Self::Ports => list(&number),
+            Self::Listen => list(&|part| part.into()),
+            _ => text.into(),
+        };
+        Value::new(Some(origin), kind)
     }
+}
 
-    /// The value in force, as TOML.
-    pub(super) fn show(&self, config: &Config) -> String {
-        // The slots lend mutably, which a copy can.
-        let config = &mut config.clone();
-        match self {
-            Self::Listen { slot } => {
-                let quoted: Vec<_> = slot(config)
-                    .iter()
-                    .map(|address| quote(&address.to_string()))
-                    .collect();
-                format!("[{}]", quoted.join(", "))
+/// A list without repetitions, of a size within `sizes`; every element that does not
+/// fit is refused for itself.
+fn distinct<'v>(
+    whole: &'v Value,
+    elements: &'v [Value],
+    sizes: RangeInclusive<usize>,
+    what: &str,
+    check: impl Fn(&ValueKind) -> Result<ValueKind, String>,
+) -> Result<ValueKind, Vec<Refusal<'v>>> {
+    if !sizes.contains(&elements.len()) {
+        let reason = format!("must have {} to {} {what}", sizes.start(), sizes.end());
+        return Err(vec![Refusal {
+            value: whole,
+            reason,
+        }]);
+    }
+    let (mut sound, mut refused) = (Vec::with_capacity(elements.len()), Vec::new());
+    for value in elements {
+        let reason = match check(&value.kind) {
+            Ok(twin) if sound.contains(&twin) => "is listed twice".to_owned(),
+            Ok(fresh) => {
+                sound.push(fresh);
+                continue;
             }
-            Self::Ports { slot } => format!("{:?}", slot(config)),
-            Self::Count { slot, .. } => slot(config).to_string(),
-            Self::Span { slot, .. } => quote(&human(*slot(config))),
-            Self::Fraction { slot } => format!("{:?}", slot(config)),
-            Self::Folder { slot } => quote(&slot(config).to_string_lossy()),
-            Self::Label { slot } => quote(slot(config)),
-            Self::Level { slot } => quote(slot(config).as_str()),
-            Self::Format { slot } => quote(slot(config).as_str()),
+            Err(reason) => reason,
+        };
+        refused.push(Refusal { value, reason });
+    }
+    match refused.is_empty() {
+        true => Ok(sound.into()),
+        false => Err(refused),
+    }
+}
+
+fn listen(value: &ValueKind) -> Result<ValueKind, String> {
+    match value {
+        ValueKind::String(text) => Ok(parse_listen(text)?.to_string().into()),
+        _ => Err(r#"must be an address or a list of them, for example "[::]:10061""#.to_owned()),
+    }
+}
+
+fn count(value: &ValueKind, range: &RangeInclusive<i64>, why: &str) -> Result<ValueKind, String> {
+    let allowed = format!("between {} and {}{why}", range.start(), range.end());
+    match value {
+        ValueKind::I64(number) if range.contains(number) => Ok((*number).into()),
+        ValueKind::I64(_) => Err(format!("must be {allowed}")),
+        ValueKind::String(text) if text.parse::<i64>().is_ok() => {
+            Err(format!("must be a whole number without quotes, {allowed}"))
         }
+        _ => Err(format!("must be a whole number {allowed}")),
+    }
+}
+
+fn span(value: &ValueKind, range: &RangeInclusive<Duration>) -> Result<ValueKind, String> {
+    let human = |span: &Duration| humantime::format_duration(*span).to_string();
+    let (least, most) = (human(range.start()), human(range.end()));
+    let parsed = match value {
+        ValueKind::String(text) => parse_duration(text),
+        ValueKind::I64(_) | ValueKind::Float(_) => parse_duration(&value.to_string()),
+        _ => Err(r#"must be a length of time, for example "5s""#.to_owned()),
+    };
+    let span = parsed.map_err(|reason| format!("{reason}; allowed is {least} to {most}"))?;
+    match range.contains(&span) {
+        true => Ok(human(&span).into()),
+        false => Err(format!("must be between {least} and {most}")),
+    }
+}
+
+fn fraction(value: &ValueKind) -> Result<ValueKind, String> {
+    let range = "above 0 and at most 1, where 1 is a whole core";
+    match value {
+        ValueKind::Float(number) if *number > 0.0 && *number <= 1.0 => Ok((*number).into()),
+        ValueKind::Float(_) => Err(format!("must be {range}")),
+        ValueKind::I64(1) => Err(format!("must have a decimal point, write 1.0; {range}")),
+        _ => Err(format!("must be a number such as 0.05, {range}")),
+    }
+}
+
+fn folder(value: &ValueKind) -> Result<ValueKind, String> {
+    match value {
+        ValueKind::String(text) if text.starts_with('/') && !text.contains('\0') => {
+            Ok(value.clone())
+        }
+        _ => Err(r#"must be an absolute path, for example "/proc""#.to_owned()),
+    }
+}
+
+fn label(value: &ValueKind) -> Result<ValueKind, String> {
+    let is_sound = |text: &str| {
+        (1..=MOST_LABEL).contains(&text.chars().count()) && !text.contains(char::is_control)
+    };
+    match value {
+        ValueKind::String(text) if is_sound(text) => Ok(value.clone()),
+        _ => Err(format!(
+            "must be text of 1 to {MOST_LABEL} printable characters"
+        )),
+    }
+}
+
+fn word(value: &ValueKind, names: &[&str]) -> Result<ValueKind, String> {
+    match value {
+        ValueKind::String(text) if names.contains(&text.as_str()) => Ok(value.clone()),
+        _ => Err(format!("must be one of {}", names.join(", "))),
     }
 }

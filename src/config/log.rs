@@ -1,9 +1,10 @@
 //! The two words that choose what is logged.
 
-use std::str::FromStr;
+use serde::{Deserialize, Serialize};
 
 /// The least severe event that is logged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     Error,
     Warn,
@@ -13,71 +14,50 @@ pub enum LogLevel {
     Trace,
 }
 
-impl LogLevel {
-    /// As written in the configuration, most severe first.
-    pub const NAMES: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
-
-    /// As written in the configuration.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Warn => "warn",
-            Self::Info => "info",
-            Self::Debug => "debug",
-            Self::Trace => "trace",
-        }
-    }
-}
-
-impl FromStr for LogLevel {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "error" => Ok(Self::Error),
-            "warn" => Ok(Self::Warn),
-            "info" => Ok(Self::Info),
-            "debug" => Ok(Self::Debug),
-            "trace" => Ok(Self::Trace),
-            _ => Err(one_of(&Self::NAMES)),
-        }
-    }
-}
-
 /// How a log line is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     #[default]
     Text,
     Json,
 }
 
+impl LogLevel {
+    /// As written in the configuration, most severe first.
+    pub const NAMES: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
+    /// As written in the configuration.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Error,
+            Self::Warn,
+            Self::Info,
+            Self::Debug,
+            Self::Trace,
+        ];
+        all.into_iter().find(|level| level.as_str() == name)
+    }
+}
+
 impl LogFormat {
     /// As written in the configuration.
     pub const NAMES: [&str; 2] = ["text", "json"];
 
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+
     /// As written in the configuration.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Json => "json",
-        }
+        Self::NAMES[self as usize]
     }
-}
-
-impl FromStr for LogFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err(one_of(&Self::NAMES)),
-        }
-    }
-}
-
-/// The refusal of a word that is none of `names`.
-pub(super) fn one_of(names: &[&str]) -> String {
-    format!("must be one of {}", names.join(", "))
 }

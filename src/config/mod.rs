@@ -1,35 +1,38 @@
 //! The configuration: typed, with built-in defaults, laid over by a TOML file,
 //! the environment and flags, and refused with every fault named at once.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 mod env;
 mod file;
 mod keys;
 mod kind;
-mod layers;
+mod layer;
 mod listen;
+mod load;
 mod log;
 mod rules;
-mod suggest;
-mod values;
+mod value;
 
 pub use env::PREFIX;
 pub use keys::names as key_names;
 pub use listen::parse_listen;
+pub use load::Loaded;
 pub use log::{LogFormat, LogLevel};
-pub use values::parse_duration;
+pub use value::parse_duration;
 
 /// Port of the default listen address.
 pub const DEFAULT_PORT: u16 = 10061;
 
 /// Everything that can be configured; `Config::default()` is what the exporter
 /// runs on when nothing is said. `config.example.toml` explains each key.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Config {
     pub web: Web,
     pub poll: Poll,
@@ -41,15 +44,18 @@ pub struct Config {
 }
 
 /// The HTTP side.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Web {
     /// At least one, none twice.
     pub listen: Vec<SocketAddr>,
     /// Connections served at once.
     pub max_connections: usize,
     /// Time for a client to send its request line and headers.
+    #[serde(with = "humantime_serde")]
     pub header_timeout: Duration,
     /// Time for a whole request and its answer.
+    #[serde(with = "humantime_serde")]
     pub request_timeout: Duration,
 }
 
@@ -75,16 +81,21 @@ impl Default for Web {
 }
 
 /// The collector thread's clock.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Poll {
+    #[serde(with = "humantime_serde")]
     pub interval: Duration,
     /// Deadline of one dump.
+    #[serde(with = "humantime_serde")]
     pub timeout: Duration,
     /// Fraction of one core that dumps may cost, above 0 and at most 1.
     pub max_duty: f64,
     /// A snapshot older than this is not served.
+    #[serde(with = "humantime_serde")]
     pub age_max: Duration,
     /// How far back the peak of utilization reaches.
+    #[serde(with = "humantime_serde")]
     pub peak_window: Duration,
 }
 
@@ -101,7 +112,8 @@ impl Default for Poll {
 }
 
 /// How many of each are kept or shown; the rest is counted, not listed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limits {
     pub peers: usize,
     pub destinations: usize,
@@ -127,14 +139,16 @@ impl Default for Limits {
 }
 
 /// Local ports that are shown whether or not they have a listener.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LocalPorts {
     /// In the order given, none twice, never 0.
     pub always: Vec<u16>,
 }
 
 /// Where procfs is mounted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Procfs {
     /// An absolute path.
     pub root: PathBuf,
@@ -149,7 +163,8 @@ impl Default for Procfs {
 }
 
 /// Network namespaces.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Netns {
     /// Value of the label `netns` for the exporter's own namespace.
     pub host_name: String,
@@ -164,7 +179,8 @@ impl Default for Netns {
 }
 
 /// What is logged, and how.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
@@ -203,56 +219,5 @@ impl Config {
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
         Loaded::load(file, env, overrides).map(|loaded| loaded.config)
-    }
-}
-
-/// A configuration that remembers who said what.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Loaded {
-    pub config: Config,
-    /// By key, for values that were set: `FILE:LINE`, a variable, or a flag.
-    origins: BTreeMap<&'static str, String>,
-}
-
-impl Loaded {
-    /// Like [`Config::load`].
-    ///
-    /// # Errors
-    /// The same.
-    pub fn load(
-        file: Option<&Path>,
-        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
-        overrides: &Overrides,
-    ) -> Result<Self, ConfigError> {
-        let env = env
-            .into_iter()
-            .map(|(name, value)| (name.into(), value.into()));
-        layers::load(file, env.collect(), overrides)
-    }
-
-    /// `FILE:LINE`, the variable or the flag that set `section.key`; none when
-    /// it has its built-in default.
-    pub fn origin(&self, key: &str) -> Option<&str> {
-        self.origins.get(key).map(String::as_str)
-    }
-
-    /// The configuration in force as a TOML file that means the same; a value
-    /// that was set has its origin in a comment behind it.
-    pub fn to_toml(&self) -> String {
-        let mut text = String::new();
-        let mut section = "";
-        for key in keys::KEYS {
-            if key.section != section {
-                let gap = if section.is_empty() { "" } else { "\n" };
-                text += &format!("{gap}[{}]\n", key.section);
-                section = key.section;
-            }
-            text += &format!("{} = {}", key.name, key.kind.show(&self.config));
-            if let Some(origin) = self.origin(key.path) {
-                text += &format!(" # {origin}");
-            }
-            text += "\n";
-        }
-        text
     }
 }

@@ -1,7 +1,7 @@
 //! What must hold between two keys that are each fine by themselves.
 
-use super::keys::{KEYS, Key};
-use super::{Config, Loaded};
+use super::Config;
+use super::load::Loaded;
 
 struct Rule {
     left: &'static str,
@@ -62,15 +62,11 @@ impl Rule {
             None => (self.right, self.right_must, self.left),
         };
         let set = |key| loaded.origin(key).unwrap_or("built-in default");
-        let shown = |path| {
-            let key: Option<&Key> = KEYS.iter().find(|key| key.path == path);
-            key.map_or_else(String::new, |key| key.kind.show(&loaded.config))
-        };
         format!(
             "{}: {fault} = {}: {must} {other} = {} ({})",
             set(fault),
-            shown(fault),
-            shown(other),
+            loaded.shown(fault),
+            loaded.shown(other),
             set(other),
         )
     }

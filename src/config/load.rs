@@ -1,0 +1,138 @@
+//! The layers, one over the other: built-in defaults, file, environment, flags.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
+
+use ::config::{Value, ValueKind};
+
+use super::keys::KEYS;
+use super::layer::Layer;
+use super::value::shown;
+use super::{Config, ConfigError, Overrides, env, file, rules};
+
+/// A configuration that remembers who said what.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// By key, for values that were set: `FILE:LINE`, a variable, or a flag.
+    origins: BTreeMap<String, String>,
+}
+
+impl Loaded {
+    /// Like [`Config::load`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let variables = env
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        let layers = [
+            file.map(file::read).unwrap_or_default(),
+            env::read(variables.collect()),
+            flags(overrides),
+        ];
+        Self::merge(layers).map_err(|problems| ConfigError { problems })
+    }
+
+    fn merge(layers: [Layer; 3]) -> Result<Self, Vec<String>> {
+        let (mut problems, mut refused) = (Vec::new(), Vec::new());
+        let mut origins = BTreeMap::new();
+        let mut builder = ::config::Config::builder();
+        let fault = |error: ::config::ConfigError| vec![error.to_string()];
+        for mut layer in layers {
+            problems.append(&mut layer.problems);
+            refused.append(&mut layer.refused);
+            let said = layer.sound.iter();
+            origins.extend(
+                said.map(|(key, value)| {
+                    (key.clone(), value.origin().unwrap_or_default().to_owned())
+                }),
+            );
+            builder = builder.add_source(layer);
+        }
+        let merged = builder.build().map_err(fault)?;
+        let config = merged.try_deserialize().map_err(fault)?;
+        let loaded = Self { config, origins };
+        problems.extend(rules::broken(&loaded, &refused));
+        match problems.is_empty() {
+            true => Ok(loaded),
+            false => Err(problems),
+        }
+    }
+
+    /// `FILE:LINE`, the variable or the flag that set `section.key`; none when
+    /// it has its built-in default.
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        self.origins.get(key).map(String::as_str)
+    }
+
+    /// The value of a key in force, as TOML.
+    pub(super) fn shown(&self, path: &str) -> String {
+        let (section, name) = path.split_once('.').unwrap_or((path, ""));
+        let tree = ::config::Config::try_from(&self.config);
+        let table = tree.and_then(|tree| tree.get_table(section));
+        let value = table.unwrap_or_default().remove(name);
+        // The crate drops empty lists.
+        let empty = ValueKind::Array(Vec::new());
+        shown(&value.map_or(empty, |value| value.kind))
+    }
+
+    /// The configuration in force as a TOML file that means the same; a value
+    /// that was set has its origin in a comment behind it.
+    pub fn to_toml(&self) -> String {
+        let mut text = String::new();
+        let mut section = "";
+        for key in KEYS {
+            if key.section != section {
+                let gap = if section.is_empty() { "" } else { "\n" };
+                text += &format!("{gap}[{}]\n", key.section);
+                section = key.section;
+            }
+            text += &format!("{} = {}", key.name, self.shown(key.path));
+            if let Some(origin) = self.origin(key.path) {
+                text += &format!(" # {origin}");
+            }
+            text += "\n";
+        }
+        text
+    }
+}
+
+fn flags(overrides: &Overrides) -> Layer {
+    let mut layer = Layer::default();
+    let mut say = |path: &str, flag: &str, value: Option<ValueKind>| {
+        let key = KEYS.iter().find(|key| key.path == path);
+        if let (Some(key), Some(value)) = (key, value) {
+            layer.say(key, &Value::new(Some(&flag.to_owned()), value));
+        }
+    };
+    let flag = "--listen".to_owned();
+    let listen = overrides.listen.iter();
+    let listen = listen.map(|address| Value::new(Some(&flag), address.to_string()));
+    let listen: Vec<_> = listen.collect();
+    let interval = overrides.poll_interval;
+    let interval = interval.map(|span| humantime::format_duration(span).to_string().into());
+    say(
+        "web.listen",
+        &flag,
+        (!listen.is_empty()).then(|| ValueKind::Array(listen)),
+    );
+    say("poll.interval", "--poll-interval", interval);
+    say(
+        "log.level",
+        "--log-level",
+        overrides.log_level.map(|level| level.as_str().into()),
+    );
+    say(
+        "log.format",
+        "--log-format",
+        overrides.log_format.map(|format| format.as_str().into()),
+    );
+    layer
+}
