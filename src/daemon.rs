@@ -17,6 +17,7 @@ use crate::kernel::netlink::transport::Transport;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
 use crate::self_metrics::SelfMetrics;
+use crate::show::web::client::ConnectionLimits;
 use crate::show::web::server;
 use crate::show::web::{App, routes};
 use crate::snapshot::{self, Latest, Snapshot};
@@ -34,7 +35,7 @@ const COLLECTOR_GRACE: Duration = Duration::from_millis(300);
 /// A daemon that is bound and polling, and not serving yet.
 pub struct Daemon {
     listeners: Vec<TcpListener>,
-    limits: server::Limits,
+    limits: ConnectionLimits,
     app: App,
     collector: Collector,
 }
@@ -100,7 +101,7 @@ impl Daemon {
             .context("cannot start the collector thread")?;
         let daemon = Self {
             listeners,
-            limits: server::Limits {
+            limits: ConnectionLimits {
                 max_connections: config.web.max_connections,
                 header_timeout: config.web.header_timeout,
                 request_timeout: config.web.request_timeout,

@@ -9,8 +9,9 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::web::App;
+use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
 use sockdiag_exporter::show::web::routes::router;
-use sockdiag_exporter::show::web::server::{Limits, bind, serve};
+use sockdiag_exporter::show::web::server::{bind, serve};
 use sockdiag_exporter::snapshot::channel;
 
 /// Far above what the test takes, so that a failing one ends.

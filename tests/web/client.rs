@@ -7,8 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::web::App;
+use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
 use sockdiag_exporter::show::web::routes::router;
-use sockdiag_exporter::show::web::server::{Limits, bind, serve};
+use sockdiag_exporter::show::web::server::{bind, serve};
 use sockdiag_exporter::snapshot::{Publisher, channel};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;

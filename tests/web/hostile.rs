@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::web::client::{Client, End, PATIENCE, ROOMY, Server};
 use crate::web::snapshots::{fresh, large};
-use sockdiag_exporter::show::web::server::Limits;
+use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
 
 const SCRAPE: &str = "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(300);
@@ -202,6 +202,26 @@ fn a_client_that_asks_and_never_reads_is_dropped() {
     assert!(dropped, "answers pile up");
 }
 
+/// What it may make the server keep is what the kernel keeps anyway.
+#[test]
+fn requests_are_not_read_while_their_answers_are_not() {
+    let server = Server::start(ROOMY);
+    let mut client = server.connect();
+    client.stream.set_nonblocking(true).unwrap();
+    let heads = "HEAD /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n".repeat(1000);
+    let (mut sent, mut refused) = (0, 0);
+    while refused < 50 {
+        match client.stream.write(heads.as_bytes()) {
+            Ok(bytes) => (sent, refused) = (sent + bytes, 0),
+            Err(_) => {
+                refused += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+        assert!(sent < LARGE, "the server reads on");
+    }
+}
+
 #[test]
 fn a_client_that_stops_reading_is_dropped() {
     let server = Server::start(Limits {
@@ -235,6 +255,34 @@ fn silent_clients_beyond_the_cap_make_way_for_a_scrape() {
     assert_eq!(silent[0].end(), End::Closed);
     client.send(SCRAPE);
     assert_eq!(client.answer("GET").status(), 200);
+}
+
+#[test]
+fn never_more_connections_are_open_than_the_cap_and_the_next() {
+    let cap = 8;
+    let server = Server::start(Limits {
+        max_connections: cap,
+        ..ROOMY
+    });
+    // Connections that are accepted have an inode; those in the kernel's queue have none.
+    let local = format!(":{:04X}", server.address.port());
+    let accepted = || {
+        let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+        let rows = table
+            .lines()
+            .map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row[1].ends_with(&local) && row[3] == "01" && row[9] != "0")
+            .count()
+    };
+    let mut silent = Vec::new();
+    let most = (0..60).map(|_| {
+        silent.push(server.connect());
+        // The table is not read at one moment: those that come and go meanwhile count twice.
+        (0..3).map(|_| accepted()).min().unwrap()
+    });
+    let most = most.max().unwrap();
+    assert!(most <= cap + 1, "{most}");
+    scrape(&server);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Shows a snapshot, and knows nothing else: routes and the page over it, and a
 //! server whose connections cannot be held against it.
 
-mod activity;
 mod bind;
+pub mod client;
 mod connections;
 mod encoding;
 mod html;

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use super::connections::Connections;
+use super::client::ConnectionLimits;
+use super::connections::{Connections, FIRST_READ};
 
 pub use super::bind::{BindError, bind};
 
@@ -18,50 +19,42 @@ pub use super::bind::{BindError, bind};
 /// free again by then.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// What clients may use up.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections served at once, at least 1.
-    pub max_connections: usize,
-    /// Time for a client to send the head of a request.
-    pub header_timeout: Duration,
-    /// Time from a whole head until the kernel has the whole answer, and those
-    /// to requests that were read meanwhile.
-    pub request_timeout: Duration,
-}
-
 /// Serves until `shutdown` is done: then the listeners are closed, requests in
 /// flight have half a second to finish, and everything else is dropped.
 ///
-/// Where `limits.max_connections` are open, a new one takes the place of the one
-/// that has waited longest for its client. While all are being answered it waits,
-/// and those served longest are closed after the answer in flight.
+/// Where `limits.max_connections` are open, one of them makes way for a new one.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
-    limits: Limits,
+    limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
     let mut door = Door::new(listeners);
     let mut connections = Connections::new(router, limits);
-    let mut turned_away: Option<TcpStream> = None;
+    let mut next: Option<TcpStream> = None;
     loop {
-        if let Some(stream) = turned_away.take() {
-            turned_away = connections.admit(stream);
-        }
         tokio::select! {
             biased;
             () = &mut shutdown => break,
-            () = connections.changed(turned_away.is_some()) => {}
-            accepted = door.accept(), if turned_away.is_none() => match accepted {
-                Ok(stream) => turned_away = Some(stream),
+            () = connections.ended() => {}
+            accepted = door.accept(), if next.is_none() => match accepted {
+                Ok(stream) => next = Some(stream),
                 // One descriptor less may be all that the next one needs.
-                Err(OutOfResources) => _ = connections.make_room(),
+                Err(OutOfResources) => connections.make_way(),
+            },
+            () = sleep(FIRST_READ), if next.is_some() => {}
+        }
+        match next.take() {
+            Some(stream) if connections.has_room() => connections.admit(stream),
+            Some(stream) => {
+                connections.make_way();
+                next = Some(stream);
             }
+            None => {}
         }
     }
-    drop((door, turned_away));
+    drop((door, next));
     connections.stop().await;
 }
 

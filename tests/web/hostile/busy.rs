@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::{LARGE, SCRAPE, SHORT};
 use crate::web::client::{PATIENCE, ROOMY, Server};
 use crate::web::snapshots::large;
-use sockdiag_exporter::show::web::server::Limits;
+use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
 
 const PROBE: &str = "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n";
 

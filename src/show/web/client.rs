@@ -1,4 +1,8 @@
-//! What a connection is doing, how long it may, and the stream that tells.
+//! One client's stream: what the connection is doing, and how long it may.
+//!
+//! hyper's own deadline for headers would also close Prometheus' connection between two
+//! scrapes, and it has none for an answer that nobody reads. So the stream watches what
+//! passes through it.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -8,30 +12,39 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
-
-use super::server::Limits;
 
 /// How long an idle connection is kept while there is room: beyond the usual
 /// scrape interval of a minute, so that Prometheus finds its connection open.
 const IDLE: Duration = Duration::from_secs(120);
 
-/// How long to go on reading after the last answer, so that it is not lost: the
-/// kernel resets a connection that is closed with bytes unread.
+/// How long, and how much, to go on reading after the last answer: the kernel resets a
+/// connection that is closed with bytes unread, and the client would lose the answer to
+/// a request that was too large (`an_oversized_head_is_refused`, `bodies_are_not_read`).
 const LINGER: Duration = Duration::from_secs(1);
-
-/// How much to go on reading.
 const LINGER_BYTES: usize = 1024 * 1024;
+
+/// What clients may use up.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// Connections served at once, at least 1.
+    pub max_connections: usize,
+    /// Time for a client to send the head of a request.
+    pub header_timeout: Duration,
+    /// Time from a request until the kernel has its whole answer, and those to
+    /// requests that came along with it.
+    pub request_timeout: Duration,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
     /// The client is to send a request: a new connection, or a part of one came.
     Head,
-    /// Between requests.
-    Idle,
     /// A request came, and its answer is not yet with the kernel.
     Serving,
+    /// Between requests.
+    Idle,
     /// The last answer is with the kernel; what the client still sends is dropped.
     Closing,
 }
@@ -40,125 +53,82 @@ enum Doing {
 struct Phase {
     doing: Doing,
     since: Instant,
-    /// When the first request came.
-    served_since: Option<Instant>,
-    /// When the first of the requests came that the client sent in one go.
-    run_since: Instant,
-    /// Requests whose answer is not yet with the kernel.
-    requests: u32,
-    /// Of those, how many have their answer.
-    answers: u32,
+    /// When the client's last bytes came.
+    last_read: Instant,
+    is_answered: bool,
 }
 
 /// Shared between a connection's task and whoever must choose between connections.
 #[derive(Clone)]
-pub struct Activity {
-    phase: Arc<watch::Sender<Phase>>,
-    /// Told whenever a connection ceases to serve.
-    idle: Arc<Notify>,
-}
+pub struct Activity(Arc<watch::Sender<Phase>>);
 
 impl Activity {
-    pub fn new(idle: Arc<Notify>) -> Self {
-        let phase = Phase {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self(Arc::new(watch::Sender::new(Phase {
             doing: Doing::Head,
-            since: Instant::now(),
-            served_since: None,
-            run_since: Instant::now(),
-            requests: 0,
-            answers: 0,
-        };
-        Self {
-            phase: Arc::new(watch::Sender::new(phase)),
-            idle,
-        }
+            since: now,
+            last_read: now,
+            is_answered: false,
+        })))
     }
 
-    /// Since when it serves no request; `None` while it does.
+    /// Since when it has waited for its client; `None` while it serves a request.
     pub fn waiting_since(&self) -> Option<Instant> {
-        let phase = self.phase.borrow();
+        let phase = self.0.borrow();
         (phase.doing != Doing::Serving).then_some(phase.since)
     }
 
-    /// Since when it has been served; `None` before its first request.
-    pub fn served_since(&self) -> Option<Instant> {
-        self.phase.borrow().served_since
-    }
-
-    /// Ceases to serve.
     fn enter(&self, doing: Doing) {
-        self.phase.send_modify(|phase| {
+        self.0.send_modify(|phase| {
             phase.doing = doing;
             phase.since = Instant::now();
         });
-        self.idle.notify_one();
     }
 
     fn received(&self) {
-        if self.phase.borrow().doing == Doing::Idle {
-            self.enter(Doing::Head);
-        }
-    }
-
-    /// A request is whole. One that was read along with the last gets no time
-    /// of its own: answers that are read slowly, one after the other, would hold
-    /// the place for ever.
-    pub fn begin(&self) {
-        self.phase.send_modify(|phase| {
-            phase.requests += 1;
-            let now = Instant::now();
-            phase.served_since.get_or_insert(now);
-            match phase.doing {
-                Doing::Serving => {}
-                Doing::Idle => phase.since = phase.run_since,
-                Doing::Head | Doing::Closing => (phase.since, phase.run_since) = (now, now),
+        self.0.send_modify(|phase| {
+            phase.last_read = Instant::now();
+            if phase.doing == Doing::Idle {
+                (phase.doing, phase.since) = (Doing::Head, phase.last_read);
             }
-            phase.doing = Doing::Serving;
         });
     }
 
-    /// The answer to a request is made.
-    pub fn answered(&self) {
-        self.phase.send_modify(|phase| phase.answers += 1);
+    /// A request is whole. Those that were read in one go share one deadline: pages read
+    /// slowly, one after the other, would hold the place for ever
+    /// (`pages_read_slowly_one_after_the_other_share_one_deadline`).
+    pub fn begin(&self) {
+        self.0.send_modify(|phase| {
+            (phase.doing, phase.since) = (Doing::Serving, phase.last_read);
+            phase.is_answered = false;
+        });
     }
 
-    /// Waits until earlier answers are with the kernel: a client that sends
-    /// requests and reads no answers shall not fill our memory with them.
-    pub async fn earlier_answers_flushed(&self) {
-        // The sender is ours, so the channel cannot be closed.
-        let _ = self
-            .phase
-            .subscribe()
-            .wait_for(|phase| phase.answers == 0)
-            .await;
+    /// The answer to the request is made.
+    pub fn answered(&self) {
+        self.0.send_modify(|phase| phase.is_answered = true);
     }
 
     /// Everything written is with the kernel.
     fn flushed(&self) {
         let Phase {
-            requests, answers, ..
-        } = *self.phase.borrow();
-        if answers == 0 {
-            return;
-        }
-        self.phase.send_modify(|phase| {
-            phase.requests -= answers;
-            phase.answers = 0;
-        });
-        if requests == answers {
+            doing, is_answered, ..
+        } = *self.0.borrow();
+        if doing == Doing::Serving && is_answered {
             self.enter(Doing::Idle);
         }
     }
 
     /// Returns when the connection has taken longer than it may.
-    pub async fn overdue(&self, limits: Limits) {
-        let mut phases = self.phase.subscribe();
+    pub async fn overdue(&self, limits: ConnectionLimits) {
+        let mut phases = self.0.subscribe();
         loop {
             let Phase { doing, since, .. } = *phases.borrow_and_update();
             let allowed = match doing {
                 Doing::Head => limits.header_timeout,
-                Doing::Idle => IDLE,
                 Doing::Serving => limits.request_timeout,
+                Doing::Idle => IDLE,
                 Doing::Closing => LINGER,
             };
             tokio::select! {
@@ -169,47 +139,41 @@ impl Activity {
     }
 }
 
-/// A client's stream; hyper flushes it whenever all it wrote is with the kernel.
-pub struct Watched {
+/// A stream that tells of itself; hyper flushes it when all it wrote is with the kernel.
+pub struct Client {
     stream: TcpStream,
     activity: Activity,
-    stopping: watch::Receiver<bool>,
-    client_ended: bool,
     /// Bytes dropped since our side ended.
     dropped: Option<usize>,
 }
 
-impl Watched {
-    pub fn new(stream: TcpStream, activity: Activity, stopping: watch::Receiver<bool>) -> Self {
+impl Client {
+    pub fn new(stream: TcpStream, activity: Activity) -> Self {
         Self {
             stream,
             activity,
-            stopping,
-            client_ended: false,
             dropped: None,
         }
     }
 
-    /// Reads on until the client ends as well, within limits.
+    /// Reads on until the client ends as well, or has sent too much.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut scratch = [0; 4096];
-        while !self.client_ended && !*self.stopping.borrow() {
+        let mut dropped = self.dropped.unwrap_or(0);
+        while dropped <= LINGER_BYTES {
             let mut buffer = ReadBuf::new(&mut scratch);
-            if ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)).is_err() {
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
                 break;
             }
-            let read = buffer.filled().len();
-            let dropped = self.dropped.unwrap_or(0) + read;
+            dropped += buffer.filled().len();
             self.dropped = Some(dropped);
-            if read == 0 || dropped > LINGER_BYTES {
-                break;
-            }
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Watched {
+impl AsyncRead for Client {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -219,14 +183,12 @@ impl AsyncRead for Watched {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         if buffer.filled().len() > before {
             self.activity.received();
-        } else if buffer.remaining() > 0 {
-            self.client_ended = true;
         }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for Client {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -264,9 +226,9 @@ impl AsyncWrite for Watched {
     }
 }
 
-impl Drop for Watched {
-    /// A page that the client does not read would stay in the kernel for minutes
-    /// after close(2); a reset frees it and tells the client that it is cut.
+impl Drop for Client {
+    /// A page that the client does not read would stay in the kernel for minutes after
+    /// close(2); a reset frees it (`a_client_that_stops_reading_is_dropped`).
     fn drop(&mut self) {
         if self.activity.waiting_since().is_none() {
             // Without the option the close is only a slower one.
