@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::findings::Finding;
+use crate::findings::{Finding, Trends, diagnose};
 use crate::subjects::Facts;
 use crate::subjects::visit::Reading;
 
@@ -28,17 +28,39 @@ pub struct Snapshot {
     pub namespaces: Vec<NamespaceSnapshot>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default)]
 pub struct NamespaceSnapshot {
-    #[serde(rename = "netns")]
     pub name: String,
     /// What the sockets were read from; none while it could not be tried.
-    #[serde(skip)]
     pub dumps: Option<Dumps>,
-    /// What is wrong, the worst first.
-    pub findings: Vec<Finding>,
-    #[serde(flatten)]
     pub facts: Facts,
+    /// How fast they have grown.
+    pub trends: Trends,
+}
+
+impl NamespaceSnapshot {
+    /// What is wrong, the worst first.
+    pub fn findings(&self) -> Vec<Finding> {
+        diagnose(&self.facts, &self.trends)
+    }
+}
+
+impl Serialize for NamespaceSnapshot {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Shown<'s> {
+            netns: &'s str,
+            findings: Vec<Finding>,
+            #[serde(flatten)]
+            facts: &'s Facts,
+        }
+        let shown = Shown {
+            netns: &self.name,
+            findings: self.findings(),
+            facts: &self.facts,
+        };
+        shown.serialize(serializer)
+    }
 }
 
 /// The last dumps of a namespace's sockets, each with its own time and cost.

@@ -56,7 +56,7 @@ fn polls_without_end_gain_nothing() {
             surveyor.dump(&mut namespace, &AtomicBool::new(false));
             let facts = &namespace.facts;
             history.record(facts);
-            diagnose(facts, &history);
+            diagnose(facts, &history.trends(facts));
             let sockets = facts.sockets.measured().expect("a whole dump");
             most = most.max(sockets.inet.total());
             if poll == SETTLED {

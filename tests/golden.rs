@@ -57,7 +57,7 @@ fn snapshot(facts: Facts) -> Snapshot {
         taken: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_500),
         interval: Duration::from_secs(5),
         namespaces: vec![NamespaceSnapshot {
-            findings: Vec::new(),
+            trends: Default::default(),
             name: "host".into(),
             dumps: Some(Dumps {
                 tcp: took(Duration::from_micros(12_500)),

@@ -1,7 +1,9 @@
 //! Findings about the connection tracking table.
 
-use super::growth::{self, History};
-use super::{Advice, Finding, Severity, WARNING, about, grouped, percent, rate};
+use super::growth::{Series, Trends};
+use super::{Advice, Finding, FindingId, Severity, WARNING};
+use crate::model::figures::{about, grouped, percent, rate};
+use crate::model::pool::Pool;
 use crate::subjects::Facts;
 use crate::subjects::conntrack::Conntrack;
 
@@ -12,32 +14,20 @@ const ENTRY_BYTES: u64 = 320;
 /// Events that mean a lost packet.
 const LOSSES: [&str; 3] = ["insert_failed", "drop", "early_drop"];
 
-pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
+pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(table) = facts.conntrack.measured() else {
         return Vec::new();
     };
-    [fill(table, history), losses(table, history)]
+    [fill(table, trends), losses(table, trends)]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// The kernel takes a limit of 0 for none.
-fn share(table: &Conntrack) -> f64 {
-    match table.limit {
-        0 => 0.0,
-        limit => table.entries as f64 / limit as f64,
-    }
-}
-
-fn fill(table: &Conntrack, history: &History) -> Option<Finding> {
-    let (entries, limit, share) = (table.entries, table.limit, share(table));
-    let severity = Severity::of_share(share)?;
-    let free = limit.saturating_sub(entries);
-    let exhausted_in = history
-        .growth(growth::CONNTRACK, entries)
-        .and_then(|growth| growth.exhausts(free))
-        .filter(|_| free > 0);
+fn fill(table: &Conntrack, trends: &Trends) -> Option<Finding> {
+    let pool = table.pool()?;
+    let (severity, share, free) = (Severity::of(pool)?, pool.share(), pool.free());
+    let exhausted_in = trends.exhausts(&Series::Conntrack, free);
     let mut because = vec![
         "When it is full the kernel drops the packets of new connections, in both directions, and logs \"nf_conntrack: table full, dropping packet\"; those that are in the table go on.".to_owned(),
         "Entries outlive their sockets: a closed connection stays for 120 s (nf_conntrack_tcp_timeout_time_wait), one that ended without a word for five days (nf_conntrack_tcp_timeout_established), unless these were set otherwise.".to_owned(),
@@ -53,14 +43,14 @@ fn fill(table: &Conntrack, history: &History) -> Option<Finding> {
         advice: advice(table),
         exhausted_in,
         ..Finding::new(
-            "conntrack-near-full",
+            FindingId::ConntrackNearFull,
             "conntrack".to_owned(),
             severity,
             share,
             format!(
                 "{} of {} conntrack entries are used ({}): {}.",
-                grouped(entries),
-                grouped(limit),
+                grouped(pool.used),
+                grouped(pool.capacity),
                 percent(share),
                 match free {
                     0 => "new connections are dropped".to_owned(),
@@ -101,21 +91,21 @@ fn advice(table: &Conntrack) -> Vec<Advice> {
     ]
 }
 
-fn losses(table: &Conntrack, history: &History) -> Option<Finding> {
+fn losses(table: &Conntrack, trends: &Trends) -> Option<Finding> {
     let losing: Vec<_> = table
         .events
         .iter()
         .flatten()
         .filter(|(event, _)| LOSSES.contains(event))
-        .filter_map(|&(event, count)| {
-            let growth = history.growth(&growth::event("conntrack", event), count)?;
-            (growth.per_second > 0.0).then(|| format!("{event} {}/s", rate(growth.per_second)))
+        .filter_map(|&(event, _)| {
+            let per_second = trends.rate(&Series::ConntrackEvent(event))?;
+            Some(format!("{event} {}/s", rate(per_second)))
         })
         .collect();
     if losing.is_empty() {
         return None;
     }
-    let share = share(table);
+    let share = table.pool().map_or(0.0, Pool::share);
     let (severity, advice) = if share >= WARNING {
         (
             Severity::Critical,
@@ -133,7 +123,7 @@ fn losses(table: &Conntrack, history: &History) -> Option<Finding> {
         ],
         advice: vec![Advice::new(advice)],
         ..Finding::new(
-            "conntrack-losing",
+            FindingId::ConntrackLosing,
             "conntrack".to_owned(),
             severity,
             share,

@@ -1,8 +1,9 @@
 //! What helps against a shortage of ephemeral ports, with its effect on this
 //! host. Fewer connections come first; settings only shift the limit.
 
-use super::{Advice, endpoint, grouped, rate};
+use super::Advice;
 use crate::count::policy::Reuse;
+use crate::model::figures::{endpoint, grouped, rate};
 use crate::model::state::State;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
@@ -71,7 +72,7 @@ fn reuse(ports: &Ephemeral, row: &Destination) -> Option<Advice> {
                 "{mode}: with 1, {} of {} ports toward {} would be free at once.",
                 grouped(ports.free_toward(row) + gain),
                 grouped(ports.capacity.available_destination),
-                endpoint(&row.destination.to_string(), row.port)
+                endpoint(row.destination, row.port)
             ),
             REUSE_RISK,
         )

@@ -2,22 +2,23 @@
 //! and port; the capacity that all of them share; a rate of closes that cannot
 //! go on.
 
-use super::growth::{self, History};
-use super::{Finding, PortFigures, Severity, about, cures, endpoint, grouped, percent, rate};
+use super::growth::Trends;
+use super::{Finding, FindingId, PortFigures, Severity, cures};
 use crate::count::policy::Reuse;
+use crate::model::figures::{about, endpoint, grouped, percent, rate};
 use crate::model::state::{State, StateCounts};
 use crate::subjects::Facts;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
 
-pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
+pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(ports) = facts.ephemeral.measured() else {
         return Vec::new();
     };
     let mut findings = Vec::from_iter(capacity(ports));
     let shares_cures = !findings.is_empty();
     for row in &ports.destinations.rows {
-        findings.extend(destination(ports, row, shares_cures, history));
+        findings.extend(destination(ports, row, shares_cures, trends));
         findings.extend(closes(ports, row));
     }
     findings
@@ -37,23 +38,15 @@ fn figures(ports: &Ephemeral, row: &Destination) -> PortFigures {
 
 /// Toward whom, from where.
 fn subject(row: &Destination) -> String {
-    let to = endpoint(&row.destination.to_string(), row.port);
+    let to = endpoint(row.destination, row.port);
     format!("{to} from {}", row.source_label())
-}
-
-fn share(blocked: u32, available: u32) -> f64 {
-    if available == 0 {
-        1.0
-    } else {
-        (f64::from(blocked) / f64::from(available)).min(1.0)
-    }
 }
 
 /// Listeners, bound sockets and bind() may leave little of the range.
 fn capacity(ports: &Ephemeral) -> Option<Finding> {
     let taken = ports.capacity.held + ports.capacity.bind_first;
-    let share = share(taken, ports.capacity.available_source);
-    let severity = Severity::of_share(share)?;
+    let pool = ports.capacity.on_address(taken);
+    let (severity, share) = (Severity::of(pool)?, pool.share());
     let mut because = vec![left_of_range(ports)];
     because.extend(doubt(
         ports.capacity.bind_first_ambiguous,
@@ -79,7 +72,7 @@ fn capacity(ports: &Ephemeral) -> Option<Finding> {
             ..PortFigures::default()
         }),
         ..Finding::new(
-            "ephemeral-destination",
+            FindingId::EphemeralDestination,
             "any destination".to_owned(),
             severity,
             share,
@@ -153,16 +146,12 @@ fn destination(
     ports: &Ephemeral,
     row: &Destination,
     shares_cures: bool,
-    history: &History,
+    trends: &Trends,
 ) -> Option<Finding> {
-    let share = share(row.blocked(), ports.capacity.available_destination);
-    let severity = Severity::of_share(share)?;
+    let pool = ports.capacity.toward(row.blocked());
+    let (severity, share) = (Severity::of(pool)?, pool.share());
     let numbers = figures(ports, row);
-    let name = growth::destination(&row.source_label(), &row.destination.to_string(), row.port);
-    let exhausted_in = history
-        .growth(&name, row.blocked().into())
-        .and_then(|growth| growth.exhausts(numbers.free.into()))
-        .filter(|_| numbers.free > 0);
+    let exhausted_in = trends.exhausts(&row.into(), numbers.free.into());
     let mut because = vec![holders(&row.in_the_way())];
     if row.reusable > 0 {
         because.push(format!(
@@ -199,7 +188,7 @@ fn destination(
         ports: Some(numbers),
         exhausted_in,
         ..Finding::new(
-            "ephemeral-destination",
+            FindingId::EphemeralDestination,
             subject(row),
             severity,
             share,
@@ -239,7 +228,7 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
     if row.closes_per_second <= sustainable || sustainable == 0.0 || reuses(ports, row) {
         return None;
     }
-    let gone = share(row.blocked(), ports.capacity.available_destination);
+    let gone = ports.capacity.toward(row.blocked()).share();
     let free = ports.free_toward(row);
     let last = match free {
         0 => "No port is free now: connects fail with EADDRNOTAVAIL.".to_owned(),
@@ -262,7 +251,7 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
         },
         ports: Some(figures(ports, row)),
         ..Finding::new(
-            "closes-above-sustainable",
+            FindingId::ClosesAboveSustainable,
             subject(row),
             Severity::Warning,
             gone,

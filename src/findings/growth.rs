@@ -1,9 +1,12 @@
 //! How fast something has grown over the last minutes.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use crate::model::state::State;
 use crate::subjects::Facts;
+use crate::subjects::ports::destination::Destination;
 
 /// How far back growth is looked at, and how many points are kept of it.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -11,15 +14,67 @@ const POINTS: u32 = 30;
 /// Less than this says nothing about a trend.
 const SHORTEST: Duration = Duration::from_secs(20);
 
-/// How long a name that is in the facts no more is remembered: a dump that fails
+/// How long a series that is in the facts no more is remembered: a dump that fails
 /// must not cost the trend, least of all when memory is short.
 const GAP: Duration = Duration::from_secs(60);
 
-/// Past values of what findings are about, by name; only of what was in the facts
-/// of the last minute, so bounded by their limits.
+/// What can grow.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Series {
+    Destination {
+        source: IpAddr,
+        device: Option<String>,
+        destination: IpAddr,
+        port: u16,
+    },
+    Source {
+        protocol: &'static str,
+        address: IpAddr,
+    },
+    Conntrack,
+    ConntrackEvent(&'static str),
+    TcpEvent(&'static str),
+    CloseWait,
+}
+
+impl From<&Destination> for Series {
+    fn from(row: &Destination) -> Self {
+        Self::Destination {
+            source: row.source,
+            device: row.device.clone(),
+            destination: row.destination,
+            port: row.port,
+        }
+    }
+}
+
+/// Past values of what findings are about; only of what was in the facts of the last
+/// minute, so bounded by their limits.
 #[derive(Debug, Default)]
 pub struct History {
-    series: HashMap<String, VecDeque<(Instant, u64)>>,
+    series: HashMap<Series, VecDeque<(Instant, u64)>>,
+}
+
+/// How fast everything in some facts has grown, where there is enough to go by.
+#[derive(Clone, Debug, Default)]
+pub struct Trends(HashMap<Series, Growth>);
+
+impl Trends {
+    pub fn of(&self, series: &Series) -> Option<Growth> {
+        self.0.get(series).copied()
+    }
+
+    /// How often in a second something happens, if it does.
+    pub fn rate(&self, event: &Series) -> Option<f64> {
+        let growth = self.of(event)?;
+        (growth.per_second > 0.0).then_some(growth.per_second)
+    }
+
+    /// When `free` more will be gone; `None` where nothing is left to go.
+    pub fn exhausts(&self, series: &Series, free: u64) -> Option<Duration> {
+        let growth = self.of(series).filter(|_| free > 0)?;
+        growth.exhausts(free)
+    }
 }
 
 /// What a series has done.
@@ -43,9 +98,9 @@ impl History {
         self.record_at(Instant::now(), values(facts));
     }
 
-    pub(super) fn record_at(&mut self, now: Instant, values: Vec<(String, u64)>) {
-        for (name, value) in values {
-            let points = self.series.entry(name).or_default();
+    pub(super) fn record_at(&mut self, now: Instant, values: Vec<(Series, u64)>) {
+        for (series, value) in values {
+            let points = self.series.entry(series).or_default();
             let is_due = points
                 .back()
                 .is_none_or(|&(then, _)| now.duration_since(then) >= WINDOW / POINTS);
@@ -65,14 +120,20 @@ impl History {
         });
     }
 
-    /// Growth from the oldest point that is kept to `value` now; none when there
-    /// is too little to go by.
-    pub fn growth(&self, name: &str, value: u64) -> Option<Growth> {
-        self.growth_at(Instant::now(), name, value)
+    /// How fast these facts have grown until now.
+    pub fn trends(&self, facts: &Facts) -> Trends {
+        let now = Instant::now();
+        let growing = values(facts).into_iter().filter_map(|(series, value)| {
+            let growth = self.growth_at(now, &series, value)?;
+            Some((series, growth))
+        });
+        Trends(growing.collect())
     }
 
-    fn growth_at(&self, now: Instant, name: &str, value: u64) -> Option<Growth> {
-        let &(then, before) = self.series.get(name)?.front()?;
+    /// Growth from the oldest point that is kept to `value` now; none when there
+    /// is too little to go by.
+    fn growth_at(&self, now: Instant, series: &Series, value: u64) -> Option<Growth> {
+        let &(then, before) = self.series.get(series)?.front()?;
         let elapsed = now.duration_since(then);
         (elapsed >= SHORTEST).then(|| Growth {
             per_second: (value as f64 - before as f64) / elapsed.as_secs_f64(),
@@ -80,52 +141,30 @@ impl History {
     }
 }
 
-/// Names of what can grow.
-pub(super) fn destination(source: &str, destination: &str, port: u16) -> String {
-    format!("destination {source} {destination} {port}")
-}
-
-pub(super) fn source(protocol: &str, address: &str) -> String {
-    format!("source {protocol} {address}")
-}
-
-pub(super) fn event(subject: &str, event: &str) -> String {
-    format!("event {subject} {event}")
-}
-
-pub(super) const CONNTRACK: &str = "conntrack";
-pub(super) const CLOSE_WAIT: &str = "close_wait";
-
-pub(super) fn values(facts: &Facts) -> Vec<(String, u64)> {
-    use crate::model::state::State;
+pub(super) fn values(facts: &Facts) -> Vec<(Series, u64)> {
     let mut values = Vec::new();
     if let Some(ports) = facts.ephemeral.measured() {
-        for row in &ports.destinations.rows {
-            let name = destination(&row.source_label(), &row.destination.to_string(), row.port);
-            values.push((name, row.blocked().into()));
-        }
-        let udp = ports.sources.udp.iter().flatten().map(|row| ("udp", row));
-        for (protocol, row) in ports.sources.tcp.iter().map(|row| ("tcp", row)).chain(udp) {
-            if let Some(address) = row.address {
-                values.push((source(protocol, &address.to_string()), row.used.into()));
-            }
+        let rows = ports.destinations.rows.iter();
+        values.extend(rows.map(|row| (row.into(), row.blocked().into())));
+        for (protocol, rows, _) in ports.sources.by_protocol() {
+            let rows = rows.iter().filter_map(|row| {
+                let address = row.address?;
+                Some((Series::Source { protocol, address }, row.used.into()))
+            });
+            values.extend(rows);
         }
     }
     if let Some(table) = facts.conntrack.measured() {
-        values.push((CONNTRACK.to_owned(), table.entries));
-        for &(name, count) in table.events.iter().flatten() {
-            values.push((event("conntrack", name), count));
-        }
+        values.push((Series::Conntrack, table.entries));
+        let events = table.events.iter().flatten();
+        values.extend(events.map(|&(event, count)| (Series::ConntrackEvent(event), count)));
     }
     if let Some(tcp) = facts.tcp.measured() {
-        for &(name, count) in &tcp.events {
-            values.push((event("tcp", name), count));
-        }
+        let events = tcp.events.iter();
+        values.extend(events.map(|&(event, count)| (Series::TcpEvent(event), count)));
     }
     if let Some(sockets) = facts.sockets.measured() {
-        let count =
-            |state| u64::from(sockets.inet.get(state)) + u64::from(sockets.inet6.get(state));
-        values.push((CLOSE_WAIT.to_owned(), count(State::CloseWait)));
+        values.push((Series::CloseWait, sockets.in_state(State::CloseWait)));
     }
     values
 }
@@ -133,6 +172,9 @@ pub(super) fn values(facts: &Facts) -> Vec<(String, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const A: Series = Series::Conntrack;
+    const B: Series = Series::CloseWait;
 
     fn at(start: Instant, second: u64) -> Instant {
         start + Duration::from_secs(second)
@@ -142,45 +184,42 @@ mod tests {
     fn growth_is_per_second_over_the_window() {
         let (start, mut history) = (Instant::now(), History::default());
         for second in 0..=600 {
-            history.record_at(at(start, second), vec![("a".into(), 10 * second)]);
+            history.record_at(at(start, second), vec![(A, 10 * second)]);
         }
-        let growth = history.growth_at(at(start, 600), "a", 6000).unwrap();
+        let growth = history.growth_at(at(start, 600), &A, 6000).unwrap();
         assert!((growth.per_second - 10.0).abs() < 0.01, "{growth:?}");
         assert_eq!(growth.exhausts(100).unwrap().as_secs(), 10);
-        assert!(history.series["a"].len() <= POINTS as usize + 1);
+        assert!(history.series[&A].len() <= POINTS as usize + 1);
     }
 
     #[test]
     fn a_short_past_says_nothing_and_a_shrinking_one_never_ends() {
         let (start, mut history) = (Instant::now(), History::default());
-        history.record_at(start, vec![("a".into(), 100)]);
-        assert_eq!(history.growth_at(at(start, 5), "a", 200), None);
+        history.record_at(start, vec![(A, 100)]);
+        assert_eq!(history.growth_at(at(start, 5), &A, 200), None);
         assert_eq!(
-            history
-                .growth_at(at(start, 50), "a", 0)
-                .unwrap()
-                .exhausts(1),
+            history.growth_at(at(start, 50), &A, 0).unwrap().exhausts(1),
             None
         );
-        assert_eq!(history.growth_at(at(start, 50), "b", 0), None);
+        assert_eq!(history.growth_at(at(start, 50), &B, 0), None);
     }
 
     #[test]
     fn what_is_gone_is_forgotten_after_a_while() {
         let (start, mut history) = (Instant::now(), History::default());
-        history.record_at(start, vec![("a".into(), 1)]);
-        history.record_at(at(start, 60), vec![("b".into(), 1)]);
-        assert!(history.series.contains_key("a"));
-        history.record_at(at(start, 61), vec![("b".into(), 1)]);
-        assert!(!history.series.contains_key("a"));
+        history.record_at(start, vec![(A, 1)]);
+        history.record_at(at(start, 60), vec![(B, 1)]);
+        assert!(history.series.contains_key(&A));
+        history.record_at(at(start, 61), vec![(B, 1)]);
+        assert!(!history.series.contains_key(&A));
     }
 
     #[test]
     fn a_poll_that_fails_does_not_cost_the_trend() {
         let (start, mut history) = (Instant::now(), History::default());
-        history.record_at(start, vec![("a".into(), 100)]);
+        history.record_at(start, vec![(A, 100)]);
         history.record_at(at(start, 30), Vec::new());
-        let growth = history.growth_at(at(start, 50), "a", 200).unwrap();
+        let growth = history.growth_at(at(start, 50), &A, 200).unwrap();
         assert_eq!(growth.per_second, 2.0);
     }
 
@@ -188,9 +227,9 @@ mod tests {
     fn long_intervals_leave_a_trend() {
         let (start, mut history) = (Instant::now(), History::default());
         for second in [0, 100, 200] {
-            history.record_at(at(start, second), vec![("a".into(), second)]);
+            history.record_at(at(start, second), vec![(A, second)]);
         }
-        let growth = history.growth_at(at(start, 200), "a", 200).unwrap();
+        let growth = history.growth_at(at(start, 200), &A, 200).unwrap();
         assert_eq!(growth.per_second, 1.0);
     }
 }

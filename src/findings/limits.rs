@@ -1,38 +1,32 @@
 //! Findings about tables of TCP with a limit: TIME_WAIT buckets, orphans, memory.
 
-use super::growth::{self, History};
-use super::{Advice, Finding, Severity, grouped, percent, rate};
+use super::growth::{Series, Trends};
+use super::{Advice, Finding, FindingId, Severity};
+use crate::model::figures::{grouped, percent, rate};
 use crate::model::state::State;
 use crate::subjects::Facts;
 use crate::subjects::sockets::TcpSockets;
 use crate::subjects::tcp::Tcp;
 
-pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
+pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(tcp) = facts.tcp.measured() else {
         return Vec::new();
     };
     let sockets = facts.sockets.measured();
-    let time_wait = sockets.and_then(|sockets| time_wait_buckets(tcp, sockets, history));
-    [time_wait, orphans(tcp), memory(tcp, history)]
+    let time_wait = sockets.and_then(|sockets| time_wait_buckets(tcp, sockets, trends));
+    [time_wait, orphans(tcp), memory(tcp, trends)]
         .into_iter()
         .flatten()
         .collect()
 }
 
-/// How often it happened over the last minutes, if it did.
-pub(super) fn event_rate(tcp: &Tcp, event: &str, history: &History) -> Option<f64> {
-    let now = tcp.event(event)?;
-    let growth = history.growth(&growth::event("tcp", event), now)?;
-    (growth.per_second > 0.0).then_some(growth.per_second)
-}
-
-fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, history: &History) -> Option<Finding> {
-    let limit = tcp.time_wait_limit?;
+fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, trends: &Trends) -> Option<Finding> {
     let outbound = sockets.outbound.get(State::TimeWait);
     let inbound = sockets.inbound.get(State::TimeWait);
     let count = u64::from(outbound) + u64::from(inbound);
-    let share = count as f64 / limit.max(1) as f64;
-    let overflow = event_rate(tcp, "time_wait_overflow", history);
+    let pool = tcp.time_wait(Some(count))?;
+    let (limit, share) = (pool.capacity, pool.share());
+    let overflow = trends.rate(&Series::TcpEvent("time_wait_overflow"));
     let severity = match Severity::of_share(share) {
         _ if overflow.is_some() => Severity::Critical,
         Some(Severity::Notice) | None => return None,
@@ -66,7 +60,7 @@ fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, history: &History) -> Opti
             ),
         ],
         ..Finding::new(
-            "time-wait-buckets",
+            FindingId::TimeWaitBuckets,
             "TIME_WAIT".to_owned(),
             severity,
             share,
@@ -81,9 +75,9 @@ fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, history: &History) -> Opti
 }
 
 fn orphans(tcp: &Tcp) -> Option<Finding> {
-    let (count, limit) = (tcp.orphans?, tcp.orphans_limit?);
-    let share = count as f64 / limit.max(1) as f64;
-    let severity = Severity::of_share(share).filter(|&severity| severity > Severity::Notice)?;
+    let pool = tcp.orphans()?;
+    let (count, limit, share) = (pool.used, pool.capacity, pool.share());
+    let severity = Severity::of(pool).filter(|&severity| severity > Severity::Notice)?;
     Some(Finding {
         because: vec![
             "Closed sockets that still have data to send or wait for the peer's FIN. Past the limit, and from half of it on for those that make no progress, the kernel resets connections instead of closing them. The count is the machine's.".to_owned(),
@@ -96,7 +90,7 @@ fn orphans(tcp: &Tcp) -> Option<Finding> {
             ),
         ],
         ..Finding::new(
-            "orphans",
+            FindingId::Orphans,
             "orphaned sockets".to_owned(),
             severity,
             share,
@@ -105,10 +99,11 @@ fn orphans(tcp: &Tcp) -> Option<Finding> {
     })
 }
 
-fn memory(tcp: &Tcp, history: &History) -> Option<Finding> {
-    let (bytes, [_, pressure, high]) = (tcp.memory_bytes?, tcp.memory_limit_bytes?);
-    let aborts = event_rate(tcp, "abort_on_memory", history);
-    if (bytes < pressure && aborts.is_none()) || high == 0 {
+fn memory(tcp: &Tcp, trends: &Trends) -> Option<Finding> {
+    let pool = tcp.memory()?;
+    let (bytes, [_, pressure, high]) = (pool.used, tcp.memory_limit_bytes?);
+    let aborts = trends.rate(&Series::TcpEvent("abort_on_memory"));
+    if bytes < pressure && aborts.is_none() {
         return None;
     }
     let severity = if bytes >= high || aborts.is_some() {
@@ -136,10 +131,10 @@ fn memory(tcp: &Tcp, history: &History) -> Option<Finding> {
             ),
         ],
         ..Finding::new(
-            "tcp-memory",
+            FindingId::TcpMemory,
             "TCP memory".to_owned(),
             severity,
-            bytes as f64 / high as f64,
+            pool.share(),
             format!(
                 "{} MiB of TCP buffers: pressure begins at {} MiB, the end is {} MiB.",
                 mib(bytes),

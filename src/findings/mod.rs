@@ -1,7 +1,8 @@
 //! Findings: what is wrong on this host or soon will be, what holds it, and
 //! what would help here, in numbers. Nothing is ever changed by the exporter.
 //!
-//! The ids of the findings are shared with the runbooks under `deploy/`.
+//! They are made of facts and trends when somebody wants to read them, not at each
+//! poll. Their ids are those of the alert rules under `deploy/` (label `finding`).
 
 mod conntrack;
 mod cures;
@@ -15,10 +16,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::model::pool::Pool;
 use crate::model::state::StateCounts;
 use crate::subjects::Facts;
 
-pub use growth::{Growth, History};
+use crate::model::figures::grouped;
+pub use growth::{History, Trends};
 
 /// From which share on something is worth telling, worrying, and waking.
 const NOTABLE: f64 = 0.5;
@@ -35,6 +38,10 @@ pub enum Severity {
 }
 
 impl Severity {
+    fn of(pool: Pool) -> Option<Self> {
+        Self::of_share(pool.share())
+    }
+
     fn of_share(share: f64) -> Option<Self> {
         match share {
             _ if share >= CRITICAL => Some(Self::Critical),
@@ -50,6 +57,59 @@ impl Severity {
             Self::Warning => "warning",
             Self::Critical => "critical",
         }
+    }
+}
+
+/// What kind of thing is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FindingId {
+    EphemeralDestination,
+    ClosesAboveSustainable,
+    EphemeralSource,
+    EphemeralUdp,
+    ConntrackNearFull,
+    ConntrackLosing,
+    TimeWaitBuckets,
+    Orphans,
+    TcpMemory,
+    AcceptQueue,
+    SynSent,
+    ClientNearTupleLimit,
+    CloseWaitLeak,
+}
+
+impl FindingId {
+    /// As the alert rules have them.
+    pub const NAMES: [&str; 13] = [
+        "ephemeral-destination",
+        "closes-above-sustainable",
+        "ephemeral-source",
+        "ephemeral-udp",
+        "conntrack-near-full",
+        "conntrack-losing",
+        "time-wait-buckets",
+        "orphans",
+        "tcp-memory",
+        "accept-queue",
+        "syn-sent",
+        "client-near-tuple-limit",
+        "close-wait-leak",
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+impl Serialize for FindingId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl std::fmt::Display for FindingId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -94,8 +154,7 @@ pub struct PortFigures {
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Finding {
-    /// Shared with the runbooks.
-    pub id: &'static str,
+    pub id: FindingId,
     pub severity: Severity,
     /// What it is about: a destination, a source, a table.
     pub subject: String,
@@ -120,13 +179,7 @@ pub struct Finding {
 
 impl Finding {
     /// One without reasons, advice and figures yet.
-    fn new(
-        id: &'static str,
-        subject: String,
-        severity: Severity,
-        share: f64,
-        what: String,
-    ) -> Self {
+    fn new(id: FindingId, subject: String, severity: Severity, share: f64, what: String) -> Self {
         Self {
             id,
             severity,
@@ -136,7 +189,7 @@ impl Finding {
             advice: Vec::new(),
             ports: None,
             exhausted_in: None,
-            share: share.min(1.0),
+            share,
         }
     }
 }
@@ -152,46 +205,18 @@ fn in_seconds<S: serde::Serializer>(
 }
 
 /// Everything that is wrong, the worst first.
-pub fn diagnose(facts: &Facts, history: &History) -> Vec<Finding> {
-    let mut findings = destinations::findings(facts, history);
-    findings.extend(sources::findings(facts, history));
-    findings.extend(conntrack::findings(facts, history));
-    findings.extend(limits::findings(facts, history));
-    findings.extend(sockets::findings(facts, history));
+pub fn diagnose(facts: &Facts, trends: &Trends) -> Vec<Finding> {
+    let mut findings = destinations::findings(facts, trends);
+    findings.extend(sources::findings(facts, trends));
+    findings.extend(conntrack::findings(facts, trends));
+    findings.extend(limits::findings(facts, trends));
+    findings.extend(sockets::findings(facts, trends));
     findings.sort_by(|a, b| {
         (b.severity, b.share)
             .partial_cmp(&(a.severity, a.share))
             .unwrap_or(std::cmp::Ordering::Equal)
     });
     findings
-}
-
-/// `12,345`.
-fn grouped(number: impl Into<u64>) -> String {
-    let digits = number.into().to_string();
-    let mut text = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// Cut off: nothing is full before it is.
-fn percent(share: f64) -> String {
-    format!("{:.0}%", (share * 100.0).floor())
-}
-
-/// Of something that happens so often in a second: `1.7`, `470`; cut off, so that
-/// nobody is promised more than there is.
-fn rate(per_second: f64) -> String {
-    if per_second < 10.0 {
-        format!("{:.1}", (per_second * 10.0).floor() / 10.0)
-    } else {
-        grouped(per_second as u64)
-    }
 }
 
 /// `90 time_wait, 10 established`, the most common first.
@@ -203,24 +228,6 @@ fn by_state(states: &StateCounts) -> String {
         .map(|&(state, count)| format!("{} {}", grouped(count), state.label()))
         .collect();
     list.join(", ")
-}
-
-/// `10.0.0.5:443`, `[2001:db8::5]:443`.
-pub fn endpoint(address: &str, port: u16) -> String {
-    if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    }
-}
-
-/// `in about 12 minutes`, from the whole seconds.
-fn about(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("in about {seconds} seconds"),
-        seconds @ 120..7200 => format!("in about {} minutes", seconds / 60),
-        seconds => format!("in about {} hours", seconds / 3600),
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Findings about sockets in states that tell of trouble: full accept queues,
 //! CLOSE_WAIT, SYN_SENT, and a client that has used up its tuples.
 
-use super::growth::{self, History};
-use super::limits::event_rate;
-use super::{Advice, Finding, Severity, by_state, endpoint, grouped, percent, rate};
+use super::growth::{Series, Trends};
+use super::{Advice, Finding, FindingId, Severity, by_state};
+use crate::model::figures::{endpoint, grouped, percent, rate};
+use crate::model::pool::Pool;
 use crate::model::state::State;
 use crate::subjects::Facts;
 use crate::subjects::listeners::AcceptQueue;
@@ -20,23 +21,22 @@ const LEAK_WINDOW: f64 = 300.0;
 /// Unanswered connects to one destination below this are everyday life.
 const SYN_SENT_FLOOR: u32 = 20;
 
-pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
-    let mut findings = accept_queues(facts, history);
+pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
+    let mut findings = accept_queues(facts, trends);
     if let Some(peers) = facts.peers.measured() {
         findings.extend(peers.outbound.peers.iter().filter_map(syn_sent));
         findings.extend(peers.inbound.peers.iter().filter_map(near_tuple_limit));
     }
-    findings.extend(close_wait(facts, history));
+    findings.extend(close_wait(facts, trends));
     findings
 }
 
 /// The counter is the namespace's: it does not tell which queue overflowed.
-fn accept_queues(facts: &Facts, history: &History) -> Vec<Finding> {
+fn accept_queues(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(listeners) = facts.listeners.measured() else {
         return Vec::new();
     };
-    let tcp = facts.tcp.measured();
-    let dropped = tcp.and_then(|tcp| event_rate(tcp, "listen_overflow", history));
+    let dropped = trends.rate(&Series::TcpEvent("listen_overflow"));
     let mut findings: Vec<_> = listeners
         .queues
         .iter()
@@ -53,10 +53,10 @@ fn accept_queues(facts: &Facts, history: &History) -> Vec<Finding> {
 const ACCEPT_CURE: &str = "Find out why the program does not accept: out of threads or file descriptors, stuck, or too slow for the load.";
 
 fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
-    let share = f64::from(queue.waiting) / f64::from(queue.limit.max(1));
+    let share = queue.pool().share();
     // A queue of one or two says nothing.
     let severity = Severity::of_share(share).filter(|_| queue.waiting > 2)?;
-    let listener = endpoint(&queue.address.to_string(), queue.port);
+    let listener = endpoint(queue.address, queue.port);
     let mut because = vec![
         "The kernel has finished these handshakes and the program has not called accept(). When the queue is full the last packet of a handshake is dropped: clients see slow connects and time-outs.".to_owned(),
     ];
@@ -85,7 +85,7 @@ fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
             ),
         ],
         ..Finding::new(
-            "accept-queue",
+            FindingId::AcceptQueue,
             listener.clone(),
             severity,
             share,
@@ -93,7 +93,7 @@ fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
                 "{} connections wait for accept() on {listener}, whose limit is {} ({}).",
                 grouped(queue.waiting),
                 grouped(queue.limit),
-                percent(share.min(1.0))
+                percent(share)
             ),
         )
     })
@@ -113,7 +113,7 @@ fn bursts(per_second: f64) -> Finding {
             Advice::new(ACCEPT_CURE),
         ],
         ..Finding::new(
-            "accept-queue",
+            FindingId::AcceptQueue,
             "accept queues".to_owned(),
             Severity::Warning,
             0.0,
@@ -130,7 +130,7 @@ fn syn_sent(peer: &Peer) -> Option<Finding> {
     if waiting < SYN_SENT_FLOOR || waiting * 2 < all {
         return None;
     }
-    let to = endpoint(&peer.address.to_string(), peer.port);
+    let to = endpoint(peer.address, peer.port);
     Some(Finding {
         because: vec![
             "A drop, by a firewall or a host that is down, is silent; a refusal would come back at once.".to_owned(),
@@ -140,7 +140,7 @@ fn syn_sent(peer: &Peer) -> Option<Finding> {
             Advice::new("Bound the attempts: a connect timeout of a few seconds, a growing pause between tries, a circuit breaker."),
         ],
         ..Finding::new(
-            "syn-sent",
+            FindingId::SynSent,
             to.clone(),
             Severity::Warning,
             f64::from(waiting) / f64::from(all.max(1)),
@@ -151,8 +151,8 @@ fn syn_sent(peer: &Peer) -> Option<Finding> {
 
 fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
     let connections = peer.states.total();
-    let share = f64::from(connections) / f64::from(TUPLES);
-    let severity = Severity::of_share(share)?;
+    let pool = Pool::new(connections, TUPLES);
+    let (severity, share) = (Severity::of(pool)?, pool.share());
     let mut advice = vec![
         Advice::new("Let that client keep its connections open (keep-alive, HTTP/2)."),
         Advice::new(format!(
@@ -173,7 +173,7 @@ fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
         ],
         advice,
         ..Finding::new(
-            "client-near-tuple-limit",
+            FindingId::ClientNearTupleLimit,
             format!("{} to local port {}", peer.address, peer.port),
             severity,
             share,
@@ -183,13 +183,13 @@ fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
 }
 
 /// Sockets that the peer has closed and the program here has not.
-fn close_wait(facts: &Facts, history: &History) -> Option<Finding> {
+fn close_wait(facts: &Facts, trends: &Trends) -> Option<Finding> {
     let sockets = facts.sockets.measured()?;
     let count = sockets.inet.get(State::CloseWait) + sockets.inet6.get(State::CloseWait);
     let mut all = sockets.inet.connected();
     all.merge(&sockets.inet6.connected());
     let share = f64::from(count) / f64::from(all.total().max(1));
-    let growth = history.growth(growth::CLOSE_WAIT, count.into());
+    let growth = trends.of(&Series::CloseWait);
     // Up and down by a few is everyday life, too.
     let grows = growth
         .is_some_and(|growth| growth.per_second * LEAK_WINDOW >= LEAK_SHARE * f64::from(count));
@@ -216,7 +216,7 @@ fn close_wait(facts: &Facts, history: &History) -> Option<Finding> {
             Advice::risking("Until then restart it.", "Its live connections go, too."),
         ],
         ..Finding::new(
-            "close-wait-leak",
+            FindingId::CloseWaitLeak,
             subject,
             Severity::Warning,
             share,
@@ -251,7 +251,7 @@ fn holder(facts: &Facts) -> Option<String> {
     } else {
         format!(
             "Most of them, {many}, go to {}.",
-            endpoint(&most.address.to_string(), most.port)
+            endpoint(most.address, most.port)
         )
     })
 }

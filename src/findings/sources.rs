@@ -2,13 +2,14 @@
 
 use std::net::IpAddr;
 
-use super::growth::{self, History};
-use super::{Advice, Finding, PortFigures, Severity, about, cures, grouped, percent};
+use super::growth::{Series, Trends};
+use super::{Advice, Finding, FindingId, PortFigures, Severity, cures};
+use crate::model::figures::{about, grouped, percent};
 use crate::subjects::Facts;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::source::Source;
 
-pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
+pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(ports) = facts.ephemeral.measured() else {
         return Vec::new();
     };
@@ -18,7 +19,7 @@ pub(super) fn findings(facts: &Facts, history: &History) -> Vec<Finding> {
     let udp = ports.sources.udp.iter().map(|rows| (Protocol::Udp, rows));
     tcp.into_iter()
         .chain(udp)
-        .filter_map(|(protocol, rows)| worst(protocol, ports, rows, history))
+        .filter_map(|(protocol, rows)| worst(protocol, ports, rows, trends))
         .collect()
 }
 
@@ -29,10 +30,10 @@ enum Protocol {
 }
 
 impl Protocol {
-    fn id(self) -> &'static str {
+    fn id(self) -> FindingId {
         match self {
-            Self::Tcp => "ephemeral-source",
-            Self::Udp => "ephemeral-udp",
+            Self::Tcp => FindingId::EphemeralSource,
+            Self::Udp => FindingId::EphemeralUdp,
         }
     }
 
@@ -89,23 +90,21 @@ fn worst(
     protocol: Protocol,
     ports: &Ephemeral,
     sources: &[Source],
-    history: &History,
+    trends: &Trends,
 ) -> Option<Finding> {
     let (address, used) = sources
         .iter()
         .filter_map(|row| Some((row.address?, row.used)))
         .max_by_key(|&(_, used)| used)?;
+    let pool = ports.capacity.on_address(used);
+    let (severity, share) = (Severity::of(pool)?, pool.share());
     let available = ports.capacity.available_source;
-    let share = f64::from(used) / f64::from(available.max(1));
-    let severity = Severity::of_share(share)?;
     let free = available.saturating_sub(used);
-    let exhausted_in = history
-        .growth(
-            &growth::source(protocol.label(), &address.to_string()),
-            used.into(),
-        )
-        .and_then(|growth| growth.exhausts(free.into()))
-        .filter(|_| free > 0);
+    let series = Series::Source {
+        protocol: protocol.label(),
+        address,
+    };
+    let exhausted_in = trends.exhausts(&series, free.into());
     let wildcard = on_wildcard(sources, address);
     let mut advice = protocol.advice(wildcard);
     let elsewhere = available.saturating_sub(wildcard);
@@ -144,7 +143,7 @@ fn worst(
                 grouped(available),
                 protocol.label().to_uppercase(),
                 name(address),
-                percent(share.min(1.0)),
+                percent(share),
                 then(free, protocol.errors())
             ),
         )

@@ -38,12 +38,8 @@ pub fn missing(snapshot: &Snapshot) -> Option<String> {
 }
 
 fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt::Result {
-    let NamespaceSnapshot {
-        name,
-        facts,
-        findings,
-        ..
-    } = namespace;
+    let NamespaceSnapshot { name, facts, .. } = namespace;
+    let findings = namespace.findings();
     writeln!(out, "network namespace {name}\n")?;
     for down in facts.failures() {
         let collectors = down.collectors.join(", ");
@@ -54,7 +50,7 @@ fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt:
             writeln!(out, "{}: not offered by this kernel", collected.collector)?;
         }
     }
-    for finding in findings {
+    for finding in &findings {
         write_finding(out, finding)?;
     }
     if findings.is_empty() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::count::Scratch;
 use crate::count::bound::BoundSockets;
 use crate::count::policy::PortPolicy;
-use crate::findings::{History, diagnose};
+use crate::findings::History;
 use crate::kernel::netlink::DumpError;
 use crate::kernel::netlink::dump::Deadline;
 use crate::kernel::netlink::transport::{KernelTransport, Transport};
@@ -87,13 +87,13 @@ impl Namespace {
         })
     }
 
-    /// What is known of it, with what is wrong.
+    /// What is known of it, and how it has grown.
     pub fn snapshot(&self, history: &History) -> NamespaceSnapshot {
         NamespaceSnapshot {
             name: self.name.clone(),
             dumps: self.dumps.clone(),
-            findings: diagnose(&self.facts, history),
             facts: self.facts.clone(),
+            trends: history.trends(&self.facts),
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::SystemTime;
 
 use sockdiag_exporter::exposition;
+use sockdiag_exporter::findings::FindingId;
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::subjects::catalogue;
 
@@ -120,6 +121,29 @@ fn the_readme_lists_every_metric_and_no_other() {
             "README.md: no metric ends with {end}"
         );
     }
+}
+
+/// An alert carries the id of the finding that says more about it on the host.
+#[test]
+fn alerts_and_findings_share_their_ids() {
+    let mut labels = BTreeSet::new();
+    for (_, text) in texts(&root().join("deploy/prometheus/rules"), &["yml"]) {
+        for said in text.lines().filter_map(|line| value(line, "finding")) {
+            // A template chooses between two.
+            let ids = FindingId::NAMES.iter().filter(|id| said.contains(*id));
+            let ids: Vec<_> = ids.copied().collect();
+            assert!(
+                !ids.is_empty() || said == "exporter",
+                "there is no finding {said}"
+            );
+            labels.extend(ids);
+        }
+    }
+    let missing: Vec<_> = FindingId::NAMES
+        .iter()
+        .filter(|id| !labels.contains(*id))
+        .collect();
+    assert!(missing.is_empty(), "no alert carries {missing:?}");
 }
 
 #[test]

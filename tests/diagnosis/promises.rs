@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use sockdiag_exporter::config::Config;
 use sockdiag_exporter::daemon::survey_limits;
-use sockdiag_exporter::findings::{Finding, History, diagnose};
+use sockdiag_exporter::findings::{Finding, FindingId, History, diagnose};
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
 use sockdiag_exporter::survey::namespace::{Namespace as Observed, Surveyor};
@@ -51,7 +51,7 @@ fn reuse_frees_what_was_promised() {
         for mode in [0, 2] {
             set_sysctl("net.ipv4.tcp_tw_reuse", mode);
             let snapshot = poll();
-            let finding = finding(&snapshot, "ephemeral-destination");
+            let finding = &finding(&snapshot, FindingId::EphemeralDestination);
             assert_eq!(promised(finding, ": with 1, ", " of 100"), 80);
             assert_eq!(finding.ports.unwrap().free, 10);
         }
@@ -73,7 +73,7 @@ fn a_wider_range_gives_what_was_promised() {
             .collect();
         let _held = pairs(&listener, &listener.plan(), 95);
         let snapshot = poll();
-        let finding = finding(&snapshot, "ephemeral-destination");
+        let finding = &finding(&snapshot, FindingId::EphemeralDestination);
         let (free, gain) = (
             finding.ports.unwrap().free,
             promised(finding, "there are ", " more"),
@@ -92,7 +92,7 @@ fn another_source_address_adds_what_was_promised() {
         let listener = Listener::at(address("127.9.0.1:443")).unwrap();
         let _held = pairs(&listener, &listener.plan(), 95);
         let snapshot = poll();
-        let finding = finding(&snapshot, "ephemeral-destination");
+        let finding = &finding(&snapshot, FindingId::EphemeralDestination);
         let promised = promised(finding, "another ", " ports");
         let second = listener.plan().from(address("127.0.0.2:0").ip()).no_port();
         let (open, _) = count_until_refused(10_000, || listener.pair(&second));
@@ -110,7 +110,7 @@ fn later_binds_give_back_what_was_promised() {
         let binds = other.plan().from(address("127.0.0.1:0").ip());
         let held = pairs(&other, &binds, 50);
         let snapshot = poll();
-        let finding = finding(&snapshot, "ephemeral-destination");
+        let finding = &finding(&snapshot, FindingId::EphemeralDestination);
         assert_eq!(finding.ports.unwrap().free, 50);
         assert_eq!(promised(finding, "take ", " ports from"), 50);
         // The programs do as advised.
@@ -140,8 +140,10 @@ fn ports_run_out_when_foretold() {
             if held.len() % 25 == 1 && foretold.is_none() {
                 surveyor.dump(&mut namespace, &running);
                 history.record(&namespace.facts);
-                let findings = diagnose(&namespace.facts, &history);
-                let of_ports = findings.iter().find(|f| f.id == "ephemeral-destination");
+                let findings = diagnose(&namespace.facts, &history.trends(&namespace.facts));
+                let of_ports = findings
+                    .iter()
+                    .find(|f| f.id == FindingId::EphemeralDestination);
                 let time = of_ports.and_then(|finding| finding.exhausted_in);
                 foretold = time.map(|time| start.elapsed() + time);
             }

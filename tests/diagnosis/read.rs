@@ -4,17 +4,14 @@ use std::net::SocketAddr;
 
 use sockdiag_exporter::config::Config;
 use sockdiag_exporter::daemon::poll_once;
-use sockdiag_exporter::findings::Finding;
+use sockdiag_exporter::findings::{Finding, FindingId};
 use sockdiag_exporter::show;
 use sockdiag_exporter::snapshot::Snapshot;
+use sockdiag_exporter::subjects::section::Section;
 use socket2::Socket;
 
 use crate::support::plan::Plan;
 use crate::support::sockets::{Listener, close_in_turn};
-
-/// Findings about what is the machine's, not the namespace's: other tests and
-/// other programs make and end them at any time.
-const OF_THE_MACHINE: [&str; 2] = ["orphans", "tcp-memory"];
 
 pub fn address(text: &str) -> SocketAddr {
     text.parse().expect("an address")
@@ -26,9 +23,10 @@ pub fn poll_with(config: &Config) -> Snapshot {
     let mut snapshot = poll_once(config).expect("a poll succeeds");
     for namespace in &mut snapshot.namespaces {
         assert_eq!(namespace.facts.failures(), []);
-        namespace
-            .findings
-            .retain(|finding| !OF_THE_MACHINE.contains(&finding.id));
+        // Other tests and other programs fill what is the machine's.
+        if let Section::Measured(tcp) = &mut namespace.facts.tcp {
+            (tcp.orphans, tcp.memory_bytes) = (None, None);
+        }
     }
     snapshot
 }
@@ -37,18 +35,16 @@ pub fn poll() -> Snapshot {
     poll_with(&Config::default())
 }
 
-pub fn findings(snapshot: &Snapshot) -> &[Finding] {
-    &snapshot.namespaces[0].findings
+pub fn findings(snapshot: &Snapshot) -> Vec<Finding> {
+    snapshot.namespaces[0].findings()
 }
 
 /// The one finding with this id.
-pub fn finding<'s>(snapshot: &'s Snapshot, id: &str) -> &'s Finding {
-    let found: Vec<_> = findings(snapshot)
-        .iter()
-        .filter(|finding| finding.id == id)
-        .collect();
+pub fn finding(snapshot: &Snapshot, id: FindingId) -> Finding {
+    let mut found = findings(snapshot);
+    found.retain(|finding| finding.id == id);
     assert_eq!(found.len(), 1, "{id} in {:#?}", findings(snapshot));
-    found[0]
+    found.remove(0)
 }
 
 /// The part of the report that is about findings. Whether this kernel has

@@ -7,14 +7,14 @@ fn growth_foretells_the_end() {
     let past = with_ports(ports(toward(14_116, State::Established)));
     let history = before(100, &past);
     let facts = with_ports(ports(toward(21_174, State::Established)));
-    let findings = diagnose(&facts, &history);
+    let findings = diagnose(&facts, &history.trends(&facts));
     // 7,058 in 100 s, and as many are left.
     let time = findings[0].exhausted_in.unwrap().as_secs();
     assert!((99..=101).contains(&time), "{time}");
     let foretold = format!("gone in about {time} seconds");
     assert!(words(&findings[0]).contains(&foretold));
     assert_eq!(now(&facts)[0].exhausted_in, None);
-    let shrinks = diagnose(&past, &before(100, &facts));
+    let shrinks = diagnose(&past, &before(100, &facts).trends(&past));
     assert_eq!(shrinks[0].exhausted_in, None);
 }
 
@@ -22,7 +22,7 @@ fn growth_foretells_the_end() {
 fn what_is_gone_already_is_not_foretold() {
     let history = before(100, &with_ports(ports(toward(14_116, State::TimeWait))));
     let facts = with_ports(ports(toward(28_232, State::TimeWait)));
-    let finding = &diagnose(&facts, &history)[0];
+    let finding = &diagnose(&facts, &history.trends(&facts))[0];
     assert_eq!(
         (finding.severity, finding.exhausted_in),
         (Severity::Critical, None)

@@ -117,7 +117,8 @@ fn findings(snapshot: &Snapshot) -> Vec<Finding> {
         .namespaces
         .iter()
         .flat_map(|namespace| {
-            let diagnosed = namespace.findings.iter().map(diagnosed);
+            let findings = namespace.findings();
+            let diagnosed: Vec<_> = findings.iter().map(diagnosed).collect();
             failures(namespace).into_iter().chain(diagnosed)
         })
         .collect()
