@@ -419,6 +419,7 @@ fn up(page: &str, collector: &str) -> Option<f64> {
     line.rsplit_once(' ')?.1.parse().ok()
 }
 
+const ON_SETTINGS: [&str; 2] = ["ephemeral", "node_ports"];
 const ON_TCP: [&str; 4] = ["sockets", "peers", "listeners", "ephemeral"];
 
 #[test]
@@ -503,10 +504,13 @@ fn a_spoilt_file_fails_its_collector_until_it_is_mended() {
     let (root, kernel) = (spoilable(), host());
     let mut observer = observer(&kernel, root.path());
     for (file, owners) in [
-        (RANGE, &["ephemeral"][..]),
-        ("sys/net/ipv4/ip_local_reserved_ports", &["ephemeral"]),
-        ("sys/net/ipv4/tcp_tw_reuse_delay", &["ephemeral"]),
-        ("sys/net/ipv4/tcp_tw_reuse", &["ephemeral", "tcp"]),
+        (RANGE, &ON_SETTINGS[..]),
+        ("sys/net/ipv4/ip_local_reserved_ports", &ON_SETTINGS),
+        ("sys/net/ipv4/tcp_tw_reuse_delay", &ON_SETTINGS),
+        (
+            "sys/net/ipv4/tcp_tw_reuse",
+            &["ephemeral", "node_ports", "tcp"],
+        ),
         ("sys/net/ipv4/tcp_max_tw_buckets", &["tcp"]),
         ("sys/net/ipv4/tcp_mem", &["tcp"]),
         ("thread-self/net/sockstat", &["tcp"]),
@@ -573,10 +577,7 @@ fn a_missing_file_is_absent_where_kernels_differ() {
 
     // Every kernel has a range: without one something is wrong.
     remove(RANGE);
-    assert_eq!(
-        down(&poll(&mut observer)),
-        all(&["ephemeral"], "unreadable")
-    );
+    assert_eq!(down(&poll(&mut observer)), all(&ON_SETTINGS, "unreadable"));
 }
 
 #[test]
@@ -584,7 +585,7 @@ fn without_any_file_sockets_are_still_counted() {
     let root = tempfile::tempdir().unwrap();
     let facts = poll(&mut observer(&host(), root.path()));
     let mut expected = all(&["tcp", "conntrack"], "absent");
-    expected.extend(all(&["ephemeral"], "unreadable"));
+    expected.extend(all(&ON_SETTINGS, "unreadable"));
     assert_eq!(down(&facts), expected);
     let sockets = facts.sockets.measured().unwrap();
     let all = sockets.inet.total() + sockets.inet6.total();

@@ -121,7 +121,7 @@ fn flags(overrides: &Overrides) -> Layer {
     say(
         "web.listen",
         &flag,
-        (!listen.is_empty()).then(|| ValueKind::Array(listen)),
+        (!listen.is_empty()).then_some(ValueKind::Array(listen)),
     );
     say("poll.interval", "--poll-interval", interval);
     say(

@@ -8,6 +8,7 @@ pub mod limits;
 pub mod listeners;
 mod local_ports;
 pub mod metric;
+pub mod node_ports;
 pub mod peers;
 pub mod ports;
 pub mod ranking;
@@ -134,6 +135,7 @@ subjects! {
     peers: peers::Peers,
     listeners: listeners::AcceptQueues,
     ephemeral: ports::Ephemeral,
+    node_ports: node_ports::NodePorts,
     tcp: tcp::Tcp,
     conntrack: conntrack::Conntrack,
 }

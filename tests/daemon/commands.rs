@@ -66,7 +66,7 @@ fn a_snapshot_that_lacks_something_is_printed_and_fails() {
         assert_eq!(code, Some(1), "{said}{complaint}");
         assert!(said.contains(measured), "{said}");
         assert!(
-            complaint.contains("not measured: ephemeral: ")
+            complaint.contains("not measured: ephemeral, node_ports: ")
                 && complaint.contains("ip_local_port_range"),
             "{complaint}"
         );

@@ -63,7 +63,7 @@ struct Phase {
 pub struct Activity(Arc<watch::Sender<Phase>>);
 
 impl Activity {
-    pub fn new() -> Self {
+    pub fn of_accepted() -> Self {
         let now = Instant::now();
         Self(Arc::new(watch::Sender::new(Phase {
             doing: Doing::Head,

@@ -68,7 +68,7 @@ impl Connections {
     }
 
     pub fn admit(&mut self, stream: TcpStream) {
-        let (activity, end) = (Activity::new(), Arc::<Notify>::default());
+        let (activity, end) = (Activity::of_accepted(), Arc::<Notify>::default());
         let serving = serve(
             self.router.clone(),
             self.limits,
