@@ -44,7 +44,7 @@ impl<'b> SocketRecord<'b> {
         };
         let state = State::from_kernel(self.fixed[1]);
         let (receive, send) = (self.word(56), self.word(60));
-        let mut socket = Socket {
+        Socket {
             family,
             state,
             addresses: self.addresses(family),
@@ -62,36 +62,44 @@ impl<'b> SocketRecord<'b> {
                     unacknowledged: send,
                 },
             },
-            v6_only: false,
-            bind_address_no_port: false,
-        };
-        for (kind, value) in self.attributes() {
-            match kind {
-                // Only of listeners and unconnected sockets.
-                INET_DIAG_SKV6ONLY => socket.v6_only = value.first() == Some(&1),
-                INET_DIAG_SOCKOPT => {
-                    socket.bind_address_no_port = value.get(1).is_some_and(|bits| bits & 1 == 1);
-                }
-                _ => {}
-            }
+            // Only of listeners and unconnected sockets.
+            v6_only: matches!(state, State::Listen | State::Close)
+                && self.attribute(INET_DIAG_SKV6ONLY) == Some(&[1]),
+            bind_address_no_port: self.option_bits() & 1 == 1,
         }
-        socket
+    }
+
+    /// The second byte of `struct inet_diag_sockopt`. It comes last where nothing was
+    /// asked for (net/ipv4/inet_diag.c, `inet_diag_msg_attrs_fill`): looking there first
+    /// spares each socket the walk, a quarter of the time outside the kernel.
+    #[inline]
+    fn option_bits(&self) -> u8 {
+        const HEADER: [u8; 4] = header(6, INET_DIAG_SOCKOPT);
+        if let Some(&[a, b, c, d, _, bits, ..]) = self.attributes.last_chunk::<8>()
+            && [a, b, c, d] == HEADER
+        {
+            return bits;
+        }
+        let options = self.attribute(INET_DIAG_SOCKOPT);
+        options
+            .and_then(|options| options.get(1).copied())
+            .unwrap_or(0)
     }
 
     /// Inode number of the cgroup v2 directory of the socket. `None` for
     /// TIME_WAIT and request sockets, which have no owner.
     pub fn cgroup_id(&self) -> Option<u64> {
-        let (_, value) = self
-            .attributes()
-            .find(|&(kind, _)| kind == INET_DIAG_CGROUP_ID)?;
+        let value = self.attribute(INET_DIAG_CGROUP_ID)?;
         Some(u64::from_ne_bytes(value.try_into().ok()?))
     }
 
-    #[inline]
-    fn attributes(&self) -> Attributes<'b> {
-        Attributes {
+    fn attribute(&self, wanted: u16) -> Option<&'b [u8]> {
+        let mut attributes = Attributes {
             rest: self.attributes,
-        }
+        };
+        attributes
+            .find(|&(kind, _)| kind == wanted)
+            .map(|(_, value)| value)
     }
 
     #[inline]
@@ -123,6 +131,12 @@ impl<'b> SocketRecord<'b> {
     fn bytes<const N: usize>(&self, offset: usize) -> [u8; N] {
         octets(self.fixed, offset)
     }
+}
+
+/// `struct nlattr`: length with this header, and type.
+const fn header(length: u16, kind: u16) -> [u8; 4] {
+    let (length, kind) = (length.to_ne_bytes(), kind.to_ne_bytes());
+    [length[0], length[1], kind[0], kind[1]]
 }
 
 /// The IPv4 address inside `::ffff:a.b.c.d`.

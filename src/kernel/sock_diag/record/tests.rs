@@ -91,7 +91,7 @@ fn unknown_states_and_families_are_values() {
 
 #[test]
 fn unknown_and_malformed_attributes_do_no_harm() {
-    let fixed = sock(State::Established, "10.0.0.1:1", "10.0.0.2:443").bytes();
+    let fixed = bound(State::Listen, "[::]:443").bytes();
     let v6_only = attribute(11, &[1]);
     let after = |odd: &[u8]| socket(&[&fixed, odd, &v6_only].concat()).v6_only;
     assert!(after(&attribute(999, &[1; 300])), "unknown");
@@ -111,6 +111,19 @@ fn unknown_and_malformed_attributes_do_no_harm() {
             !socket(&[&fixed[..], &attribute(22, &value[..value.len().min(1)])].concat())
                 .bind_address_no_port
         );
+    }
+}
+
+#[test]
+fn the_options_are_found_at_the_end_and_before() {
+    let fixed = sock(State::Established, "10.0.0.1:1", "10.0.0.2:443").bytes();
+    let (cgroup, other) = (attribute(21, &[7; 8]), attribute(99, &[0; 4]));
+    for bits in [0, 1, 2, 3] {
+        let options = attribute(22, &[0, bits]);
+        for behind in [&[][..], &other] {
+            let record = socket(&[&fixed, &cgroup[..], &options, behind].concat());
+            assert_eq!(record.bind_address_no_port, bits & 1 == 1);
+        }
     }
 }
 
