@@ -14,6 +14,7 @@ use crate::cli::{REVISION, VERSION};
 use crate::config::Config;
 use crate::findings::History;
 use crate::kernel::netlink::transport::Transport;
+use crate::kernel::port_probe::connect_can_have;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
 use crate::self_metrics::SelfMetrics;
@@ -207,7 +208,8 @@ fn surveyor(config: &Config) -> Result<Surveyor> {
         survey_limits(config)?,
         Procfs::new(&config.procfs.root),
         SockDiag::new(),
-    ))
+    )
+    .asking(connect_can_have))
 }
 
 /// The limits that were asked for, or fewer where `limits.series` does not allow them.

@@ -29,6 +29,9 @@ fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
 
+/// Ports of the known host that bind() made.
+const BIND_FIRST: [u16; 3] = [40_081, 40_083, 40_085];
+
 /// A namespace, and who reads it.
 struct Observer {
     surveyor: Surveyor<FakeTransport>,
@@ -37,7 +40,8 @@ struct Observer {
 
 fn observer(kernel: &Kernel, proc: &Path) -> Observer {
     Observer {
-        surveyor: fake_kernel::surveyor(kernel, proc),
+        surveyor: fake_kernel::surveyor(kernel, proc)
+            .asking(|port| Ok(!BIND_FIRST.contains(&port))),
         namespace: Namespace::own("host").unwrap(),
     }
 }
@@ -118,7 +122,7 @@ fn tcp_sockets() -> Vec<Sock> {
         socks.push(time_wait(&local, "127.0.0.1:8080", 52_000 - 1000 * at));
     }
     // Bound before they connected: ports that connect() would not take first.
-    for port in [40_081, 40_083, 40_085] {
+    for port in BIND_FIRST {
         let local = format!("10.0.0.2:{port}");
         socks.push(sock(State::Established, &local, "192.0.2.10:5432").mapped());
     }

@@ -27,8 +27,19 @@ pub struct PortPolicy {
     pub reuse: Reuse,
     /// How old TIME_WAIT must be for that, in milliseconds.
     pub reuse_delay_ms: u32,
-    /// Ports of which earlier polls know that bind() made them, for certain.
-    pub known_bound: PortSet,
+    /// What earlier polls know of the ports.
+    pub known: KnownPorts,
+    /// Whether it pays to look into every port that is not known: the kernel answers.
+    pub can_ask: bool,
+}
+
+/// Ports in the range whose maker is known.
+#[derive(Clone, Debug, Default)]
+pub struct KnownPorts {
+    /// bind()'s: plain connect() cannot have them.
+    pub lost: PortSet,
+    /// connect()'s.
+    pub free: PortSet,
 }
 
 impl Default for PortPolicy {
@@ -39,7 +50,8 @@ impl Default for PortPolicy {
             effective: PortSet::default(),
             reuse: Reuse::Never,
             reuse_delay_ms: 0,
-            known_bound: PortSet::default(),
+            known: KnownPorts::default(),
+            can_ask: false,
         }
     }
 }

@@ -316,7 +316,7 @@ impl PortUse {
         self.listening.clone_from(listening);
         self.held = listening.clone().and(&policy.effective);
         self.lost = self.held.clone();
-        self.lost.union_with(&policy.known_bound);
+        self.lost.union_with(&policy.known.lost);
         self.occupied.clear();
         self.shared.clear();
         self.candidates.clear();
@@ -345,8 +345,9 @@ impl PortUse {
         let marks = marks | Marks::IN_RANGE | Marks::PREFERRED.when(is_preferred);
         if !is_first {
             self.shared.insert(port);
-        } else if !is_preferred
-            && !self.shared.contains(port)
+        }
+        if (!is_preferred || policy.can_ask)
+            && !policy.known.free.contains(port)
             && self.candidates.len() < CANDIDATES
             && let Some(candidate) = candidate(marks)
         {

@@ -5,5 +5,6 @@
 pub mod ctnetlink;
 pub mod netlink;
 pub mod netns;
+pub mod port_probe;
 pub mod procfs;
 pub mod sock_diag;

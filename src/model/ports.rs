@@ -50,9 +50,12 @@ impl PortSet {
         fresh
     }
 
-    pub fn remove(&mut self, port: u16) {
+    /// Takes the port out; `true` when it was there.
+    pub fn remove(&mut self, port: u16) -> bool {
         let (word, bit) = Self::bit(port);
+        let was_there = self.0[word] & bit != 0;
         self.0[word] &= !bit;
+        was_there
     }
 
     #[inline]

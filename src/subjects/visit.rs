@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::Subject;
 use super::limits::SubjectLimits;
+use super::ports::origin::Ask;
 use super::ports::settings::Settings;
 use super::section::Missing;
 use super::source::Source;
@@ -45,6 +46,8 @@ impl<T> Reading<T> {
 pub struct Visit<'v> {
     pub limits: &'v SubjectLimits,
     pub procfs: &'v Procfs,
+    /// Asks the kernel about a port; `None` where it is not to be asked.
+    pub ask: Option<Ask<'v>>,
     /// Set by whoever wants the process to end.
     pub stop: &'v AtomicBool,
     pub settings: &'v Reading<Settings>,
@@ -92,6 +95,12 @@ impl<'v, S: Subject> Inputs<'v, S> {
     pub fn files(&self) -> (&'v Procfs, &'v AtomicBool) {
         const { assert!(contains(S::NEEDS, Source::Files)) };
         (self.visit.procfs, self.visit.stop)
+    }
+
+    /// The kernel, to be asked whose a port is.
+    pub fn ask(&self) -> Option<Ask<'v>> {
+        const { assert!(contains(S::NEEDS, Source::PortSettings)) };
+        self.visit.ask
     }
 
     /// # Errors

@@ -20,6 +20,7 @@ use crate::kernel::sock_diag::{Dump, SockDiag};
 use crate::model::state::StateCounts;
 use crate::snapshot::{Dumps, NamespaceSnapshot};
 use crate::subjects::limits::SubjectLimits;
+use crate::subjects::ports::origin::Ask;
 use crate::subjects::ports::settings::Settings;
 use crate::subjects::section::{Failure, Missing};
 use crate::subjects::source::Source;
@@ -45,6 +46,7 @@ pub struct Surveyor<T: Transport = KernelTransport> {
     limits: SurveyLimits,
     procfs: Procfs,
     sock_diag: SockDiag<T>,
+    ask: Option<Box<dyn Fn(u16) -> io::Result<bool> + Send>>,
     scratch: Scratch,
 }
 
@@ -98,14 +100,13 @@ impl Namespace {
     }
 
     /// What its sockets are counted by, earlier polls included.
-    fn policy(&mut self, settings: &Reading<Settings>) -> PortPolicy {
+    fn policy(&mut self, settings: &Reading<Settings>, ask: Option<Ask<'_>>) -> PortPolicy {
         let Ok(settings) = &settings.result else {
             return PortPolicy::default();
         };
         let effective = settings.effective();
-        let origin = &mut self.memories.ephemeral.origin;
-        let known_bound = origin.known_bound(settings.range, &effective);
-        settings.policy(effective, known_bound)
+        let known = self.memories.ephemeral.origin.recall(&effective, ask);
+        settings.policy(effective, known, ask.is_some())
     }
 }
 
@@ -116,7 +117,14 @@ impl<T: Transport> Surveyor<T> {
             limits,
             procfs,
             sock_diag,
+            ask: None,
         }
+    }
+
+    /// Has the kernel asked whose a port is, by this.
+    pub fn asking(mut self, ask: impl Fn(u16) -> io::Result<bool> + Send + 'static) -> Self {
+        self.ask = Some(Box::new(ask));
+        self
     }
 
     /// Dumps that the kernel flagged as interrupted, since the start.
@@ -146,7 +154,8 @@ impl<T: Transport> Surveyor<T> {
             let settings = Settings::read(&self.procfs);
             settings.map_err(|error| Missing::failed(Source::PortSettings, error.reason(), &error))
         });
-        let policy = with_dump.then(|| namespace.policy(&settings));
+        let ask = self.ask.as_ref().map(|ask| &**ask as Ask<'_>);
+        let policy = with_dump.then(|| namespace.policy(&settings, ask));
         if let Some(policy) = &policy {
             namespace.dumps = Some(Dumps {
                 tcp: Reading::take(|| {
@@ -162,6 +171,7 @@ impl<T: Transport> Surveyor<T> {
         let dumps = policy.as_ref().zip(namespace.dumps.as_ref());
         let visit = Visit {
             limits: &self.limits.subjects,
+            ask: self.ask.as_ref().map(|ask| &**ask as Ask<'_>),
             procfs: &self.procfs,
             stop,
             settings: &settings,

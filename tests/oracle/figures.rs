@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use sockdiag_exporter::config::Config;
+use sockdiag_exporter::kernel::port_probe::connect_can_have;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
 use sockdiag_exporter::snapshot::Snapshot;
@@ -135,7 +136,7 @@ impl Oracle {
         let config = Config::default();
         let limits = daemon::survey_limits(&config).expect("limits that fit");
         let procfs = Procfs::new(&config.procfs.root);
-        let surveyor = Surveyor::new(limits, procfs, SockDiag::new());
+        let surveyor = Surveyor::new(limits, procfs, SockDiag::new()).asking(connect_can_have);
         Self(Some((surveyor, Namespace::own("host").expect("/proc"))))
     }
 

@@ -87,6 +87,15 @@ pub fn free_port(address: IpAddr) -> u16 {
     listener.local_addr().expect("it is bound").port()
 }
 
+/// Whether the running kernel is older than this release.
+pub fn kernel_is_before(major: u32, minor: u32) -> bool {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a kernel");
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|part| part.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) < (major, minor)
+}
+
 /// Asks again every 10 ms until the answer is yes; false when `patience` ends first.
 #[must_use]
 pub fn wait_until(patience: Duration, mut condition: impl FnMut() -> bool) -> bool {

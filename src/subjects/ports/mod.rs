@@ -61,7 +61,7 @@ impl Subject for Ephemeral {
     fn collect(from: &Inputs<'_, Self>, memory: &mut Memory) -> Result<Self, Missing> {
         let (settings, tcp, limits) = (from.settings()?, from.tcp()?, from.limits());
         let udp = from.udp().ok();
-        let origin = memory.origin.classify(tcp.count, tcp.policy);
+        let origin = memory.origin.classify(tcp.count, tcp.policy, from.ask());
         let capacity = Capacity::of(settings, &tcp, &origin);
         let destinations = Destinations::of(
             &tcp.count.keys,

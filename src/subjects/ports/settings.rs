@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::count::policy::{PortPolicy, Reuse};
+use crate::count::policy::{KnownPorts, PortPolicy, Reuse};
 use crate::kernel::procfs::{ProcError, Procfs, parse_port_list, parse_port_range};
 use crate::model::ports::{PortRange, PortSet};
 
@@ -65,15 +65,15 @@ impl Settings {
         }
     }
 
-    /// What they mean for counting. `known_bound` are ports of the range that are
-    /// known to be bind()'s.
-    pub fn policy(&self, effective: PortSet, known_bound: PortSet) -> PortPolicy {
+    /// What they mean for counting.
+    pub fn policy(&self, effective: PortSet, known: KnownPorts, can_ask: bool) -> PortPolicy {
         PortPolicy {
             range: self.range,
             effective,
             reuse: self.reuse(),
             reuse_delay_ms: u32::try_from(self.tw_reuse_delay).unwrap_or(u32::MAX),
-            known_bound,
+            known,
+            can_ask,
         }
     }
 }

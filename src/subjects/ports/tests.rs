@@ -35,8 +35,8 @@ fn poll(
     k: usize,
 ) -> Ephemeral {
     let effective = settings.effective();
-    let known_bound = memory.origin.known_bound(settings.range, &effective);
-    let policy = settings.policy(effective, known_bound);
+    let known = memory.origin.recall(&effective, None);
+    let policy = settings.policy(effective, known, false);
     let mut scratch = Scratch::new(10_000);
     count(&mut scratch, &policy, tcp, &[]);
     for sock in udp {
@@ -45,6 +45,7 @@ fn poll(
     let whole = Reading::take(|| Ok(()));
     let visit = Visit {
         limits: &limits(k),
+        ask: None,
         procfs: &Procfs::new("/nowhere"),
         stop: &Default::default(),
         settings: &Reading::take(|| Ok(settings)),

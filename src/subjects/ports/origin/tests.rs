@@ -19,13 +19,25 @@ struct Poll {
 }
 
 impl Polls {
+    /// Where the kernel cannot be asked.
     fn poll(&mut self, first: u16, socks: &[Sock]) -> Poll {
+        self.poll_asking(first, socks, None)
+    }
+
+    /// Where it says that bind() made these.
+    fn poll_with(&mut self, bind_s: impl Fn(u16) -> bool, socks: &[Sock]) -> Poll {
+        let ask = |port| Ok(!bind_s(port));
+        self.poll_asking(40_000, socks, Some(&ask))
+    }
+
+    fn poll_asking(&mut self, first: u16, socks: &[Sock], ask: Option<Ask<'_>>) -> Poll {
         let mut policy = policy(first, first + 99);
-        policy.known_bound = self.memory.known_bound(policy.range, &policy.effective);
+        policy.known = self.memory.recall(&policy.effective, ask);
+        policy.can_ask = ask.is_some();
         let mut scratch = Scratch::new(10_000);
         count(&mut scratch, &policy, socks, &[]);
         Poll {
-            origin: self.memory.classify(&scratch.tcp, &policy),
+            origin: self.memory.classify(&scratch.tcp, &policy, ask),
             held: scratch.tcp.ports.held.len(),
             scratch,
         }
@@ -88,7 +100,11 @@ fn thirty_bound_first_leave_seventy_whatever_the_first_port() {
 fn forty_plain_ones_leave_all() {
     for first in [40_000, 40_001] {
         let poll = once(first, &toward(A, ONE, offsets(first, 0, 40)));
-        assert_eq!(poll.figures(), (0, 0));
+        assert_eq!(
+            poll.figures(),
+            (0, 40),
+            "nobody says that bind() joined none"
+        );
         assert_eq!((poll.free_elsewhere(), poll.lost()), (100, 0));
     }
 }
@@ -103,19 +119,78 @@ fn both_kinds_toward_one_destination_are_told_apart() {
 
 #[test]
 fn connections_spill_over_when_their_half_is_full() {
-    let half = toward(A, ONE, offsets(40_000, 0, 50));
-    let mut spilled = half.clone();
+    let mut spilled = toward(A, ONE, offsets(40_000, 0, 50));
     spilled.extend(toward(A, ONE, offsets(40_000, 1, 20)));
-
     let poll = once(40_000, &spilled);
-    assert_eq!(poll.origin.bind_first, 0);
-    assert_eq!(poll.origin.ambiguous, 20, "nobody saw them come");
-
-    let mut polls = Polls::default();
-    polls.poll(40_000, &half);
-    let poll = polls.poll(40_000, &spilled);
-    assert_eq!(poll.figures(), (0, 0));
+    assert_eq!(poll.figures(), (0, 70));
     assert_eq!(poll.free_elsewhere(), 100);
+}
+
+#[test]
+fn the_kernel_is_taken_at_its_word() {
+    let mut socks = toward(A, ONE, offsets(40_000, 1, 50));
+    socks.extend(toward(A, ONE, offsets(40_000, 0, 20)));
+    socks.extend(toward(B, "127.0.0.11", [40_000]));
+    for (bind_s, lost) in [(40_000..40_100, 70), (40_000..40_010, 10), (0..0, 0)] {
+        let poll = Polls::default().poll_with(|port| bind_s.contains(&port), &socks);
+        assert_eq!(poll.figures(), (lost, 0));
+        assert_eq!(poll.lost(), lost);
+    }
+}
+
+/// bind() joins a port of connect(), and leaves it again.
+#[test]
+fn what_is_known_is_asked_again() {
+    let socks = toward(A, ONE, offsets(40_000, 0, 20));
+    let mut polls = Polls::default();
+    for lost in [0, 5, 20, 0] {
+        let poll = polls.poll_with(|port| port < 40_000 + 2 * lost, &socks);
+        assert_eq!(poll.figures(), (lost.into(), 0));
+        assert_eq!(poll.lost(), u32::from(lost));
+    }
+}
+
+/// More ports at once than there are questions: those of the half that bind(0) begins
+/// with come first.
+#[test]
+fn too_many_new_ports_are_asked_about_in_turn() {
+    let mut policy = policy(20_000, 39_999);
+    policy.can_ask = true;
+    let destination = |port: u16| if port % 2 == 0 { A } else { B };
+    let socks: Vec<_> = (20_000..23_000)
+        .flat_map(|port| toward(destination(port), ONE, [port]))
+        .collect();
+    let asked = std::sync::Mutex::new(Vec::new());
+    let ask = |port| {
+        asked.lock().unwrap().push(port);
+        Ok(port != 20_001)
+    };
+    let mut memory = OriginMemory::default();
+    let mut poll = || {
+        policy.known = memory.recall(&policy.effective, Some(&ask));
+        let mut scratch = Scratch::new(10_000);
+        count(&mut scratch, &policy, &socks, &[]);
+        let origin = memory.classify(&scratch.tcp, &policy, Some(&ask));
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        assert!(asked.len() <= QUESTIONS + QUESTIONS_AGAIN);
+        (origin.bind_first + origin.ambiguous, asked)
+    };
+    let (unclear, asked) = poll();
+    assert!(
+        asked.iter().all(|port| port % 2 == 1),
+        "first bind(0)'s half"
+    );
+    assert!(unclear > 1 && unclear <= 1 + 1500 - QUESTIONS as u32);
+    assert_eq!(poll().0, 1, "the rest at the next poll");
+    assert_eq!(poll().0, 1);
+}
+
+#[test]
+fn where_the_kernel_stops_answering_parity_has_to_do() {
+    let socks = toward(A, ONE, offsets(40_000, 1, 30));
+    let ask = |_| Err(io::ErrorKind::PermissionDenied.into());
+    let poll = Polls::default().poll_asking(40_000, &socks, Some(&ask));
+    assert_eq!(poll.figures(), (30, 0));
 }
 
 #[test]
@@ -207,12 +282,12 @@ fn inbound_sockets_and_reserved_ports_are_no_suspects() {
     let mut memory = OriginMemory::default();
     let mut policy = policy(40_000, 40_099);
     policy.effective.remove(40_013);
-    policy.known_bound = memory.known_bound(policy.range, &policy.effective);
+    policy.known = memory.recall(&policy.effective, None);
     let mut socks = toward(A, ONE, [40_011, 40_013]);
     socks.push(bound(State::Listen, "[::]:40011"));
     let mut scratch = Scratch::new(100);
     count(&mut scratch, &policy, &socks, &[]);
-    let origin = memory.classify(&scratch.tcp, &policy);
+    let origin = memory.classify(&scratch.tcp, &policy, None);
     assert_eq!((origin.bind_first, origin.ambiguous), (0, 0));
 }
 
@@ -229,12 +304,10 @@ fn what_spilled_over_before_the_first_poll_is_not_taken_for_bind_s() {
         .chain(old(offsets(40_000, 1, 30).collect(), 2_000))
         .collect();
     let mut polls = Polls::default();
-    let first = polls.poll(40_000, &left_over).figures();
-    assert_eq!(first, (0, 30));
-    let second = polls.poll(40_000, &left_over).figures();
-    assert_eq!(second, first, "seen again they are no clearer");
+    assert_eq!(polls.poll(40_000, &left_over).figures(), (0, 50));
+    assert_eq!(polls.poll(40_000, &left_over).figures(), (0, 50));
 
-    // What comes later is judged: its past has been seen.
+    // What comes later has a past that was seen.
     let mut later = left_over;
     later.extend(toward(B, ONE, offsets(40_000, 1, 40).skip(35)));
     assert_eq!(polls.poll(40_000, &later).origin.bind_first, 5);

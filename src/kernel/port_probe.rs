@@ -1,0 +1,75 @@
+//! Asks the kernel whether plain connect() can have a local port.
+//!
+//! sock_diag does not say who made a port: connect(), which shares it with other
+//! destinations, or bind(), which keeps plain connect() off it. The kernel's own
+//! search for a port does (`__inet_hash_connect`, net/ipv4/inet_hashtables.c): a
+//! socket that may use this one port alone (IP_LOCAL_PORT_RANGE, Linux 6.3) is
+//! connected toward an endpoint that nobody uses. Fast open puts the SYN off until
+//! there is data (TCP_FASTOPEN_CONNECT), and there never is any: nothing is sent, no
+//! counter moves, and closing the socket leaves nothing behind.
+//!
+//! Only ports with sockets may be asked about: for an instant the probe is one more.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::TcpFastOpenConnect;
+use nix::{setsockopt_impl, sockopt_impl};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// An endpoint that nobody uses: loopback, and the port of the discard service.
+const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 69), 9);
+
+/// include/uapi/linux/in.h
+const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
+
+sockopt_impl!(
+    /// Ports that the socket may be given: the lowest in the lower half, the highest
+    /// in the upper (ip(7)).
+    LocalPortRange,
+    SetOnly,
+    libc::IPPROTO_IP,
+    IP_LOCAL_PORT_RANGE,
+    u32
+);
+sockopt_impl!(
+    /// Fast open without a cookie from an earlier connection (tcp(7)).
+    FastOpenNoCookie,
+    SetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_FASTOPEN_NO_COOKIE,
+    bool
+);
+
+/// Whether plain connect() can have the port, in the calling thread's network
+/// namespace.
+///
+/// # Errors
+/// When the kernel cannot be asked: it is older than 6.3, fast open is off for clients
+/// (tcp_fastopen), the loopback is down, or this process may not connect.
+pub fn connect_can_have(port: u16) -> io::Result<bool> {
+    let probe = Socket::new(
+        Domain::IPV4,
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
+    let range = u32::from(port) << 16 | u32::from(port);
+    setsockopt(&probe, LocalPortRange, &range)?;
+    setsockopt(&probe, TcpFastOpenConnect, &true)?;
+    setsockopt(&probe, FastOpenNoCookie, &true)?;
+    // Programs that share a port by this option keep doing so beside the probe.
+    probe.set_reuse_address(true)?;
+    if let Err(error) = probe.connect(&SocketAddr::from(NOBODY).into()) {
+        return match error.raw_os_error() {
+            Some(libc::EADDRNOTAVAIL) => Ok(false),
+            _ => Err(error),
+        };
+    }
+    let chosen = probe.local_addr()?.as_socket().map(|local| local.port());
+    if chosen == Some(port) {
+        return Ok(true);
+    }
+    // The range has just changed and leaves the port out.
+    Err(io::ErrorKind::AddrNotAvailable.into())
+}

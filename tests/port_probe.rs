@@ -1,0 +1,107 @@
+//! What the kernel says of a port, and that nobody notices the question.
+
+mod support;
+
+use std::net::SocketAddr;
+
+use sockdiag_exporter::kernel::port_probe::connect_can_have;
+use sockdiag_exporter::kernel::procfs::parse_counters;
+use socket2::{SockRef, Socket};
+use support::netns::{in_netns, set_port_range, set_sysctl};
+use support::plan::Plan;
+use support::sockets::{Listener, count_until_refused};
+use support::{ss, tools};
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn port(socket: &Socket) -> u16 {
+    socket.local_addr().unwrap().as_socket().unwrap().port()
+}
+
+/// What the kernel says; `None` where it is too old to be asked.
+fn can_have(test: &str, port: u16) -> Option<bool> {
+    match connect_can_have(port) {
+        Ok(can) => Some(can),
+        Err(error) if tools::kernel_is_before(6, 3) => {
+            tools::skip(test, &error.to_string());
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[test]
+fn a_port_is_lost_exactly_while_bind_has_it() {
+    let name = "a_port_is_lost_exactly_while_bind_has_it";
+    in_netns(name, &[], || {
+        set_port_range(40000, 40099);
+        let listener = Listener::at(address("127.0.0.1:443")).unwrap();
+        let plain = listener.plan().open_many(20).unwrap();
+        let bind_first = listener.plan().from("127.0.0.10".parse().unwrap());
+        let bound = bind_first.open_many(20).unwrap();
+        let Some(_) = can_have(name, port(&plain[0])) else {
+            return;
+        };
+        for (sockets, can) in [(&plain, true), (&bound, false)] {
+            for socket in sockets {
+                assert_eq!(connect_can_have(port(socket)).unwrap(), can);
+            }
+        }
+        // bind() joins a port of connect(), for all addresses and families.
+        let shared = port(&plain[0]);
+        for joining in ["127.0.0.55", "::1"] {
+            let joined = Plan::tcp_bound(SocketAddr::new(joining.parse().unwrap(), shared)).open();
+            assert!(!connect_can_have(shared).unwrap(), "{joining}");
+            drop(joined);
+        }
+    });
+}
+
+#[test]
+fn the_question_leaves_no_trace() {
+    in_netns("the_question_leaves_no_trace", &["ss"], || {
+        set_port_range(40000, 40099);
+        let listener = Listener::at(address("127.0.0.1:443")).unwrap();
+        let plain = listener.plan().open_many(50).unwrap();
+        let counters = || {
+            let text = std::fs::read_to_string("/proc/thread-self/net/snmp").unwrap();
+            let mut counters = Vec::new();
+            parse_counters(&text, &mut |protocol: &str, name: &str, count| {
+                if protocol == "Tcp" || protocol == "Ip" {
+                    counters.push((name.to_owned(), count));
+                }
+            });
+            counters
+        };
+        let (before, sockets) = (counters(), ss::tcp().len());
+        if can_have("the_question_leaves_no_trace", port(&plain[0])).is_none() {
+            return;
+        }
+        let start = std::time::Instant::now();
+        for _ in 0..200 {
+            for socket in &plain {
+                assert!(connect_can_have(port(socket)).unwrap());
+            }
+        }
+        println!("{:?} a question", start.elapsed() / 10_000);
+        assert_eq!(counters(), before);
+        assert_eq!(ss::tcp().len(), sockets);
+        // Every tuple is as free as before.
+        let (opened, errno) = count_until_refused(101, || listener.plan().open());
+        assert_eq!((opened.len(), errno), (50, libc::EADDRNOTAVAIL));
+        assert!(SockRef::from(&plain[0]).take_error().unwrap().is_none());
+    });
+}
+
+#[test]
+fn a_kernel_that_cannot_be_asked_says_so() {
+    in_netns("a_kernel_that_cannot_be_asked_says_so", &[], || {
+        set_port_range(40000, 40099);
+        let listener = Listener::at(address("127.0.0.1:443")).unwrap();
+        let plain = listener.plan().open_many(1).unwrap();
+        set_sysctl("net.ipv4.tcp_fastopen", 0);
+        connect_can_have(port(&plain[0])).expect_err("fast open is off");
+    });
+}
