@@ -10,13 +10,17 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::process::Process;
-use crate::support::{http, tools};
+use crate::support::{http, patience, tools};
 
 /// What a busy machine may take; what is promised is asserted apart.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub fn patience() -> Duration {
+    patience::seconds(10)
+}
 
 /// What the exporter promises of its start and of its end.
-pub const PROMPTLY: Duration = Duration::from_secs(1);
+pub fn promptly() -> Duration {
+    patience::seconds(1)
+}
 
 /// The default, as a client on this machine says it.
 pub const DEFAULT: &str = "127.0.0.1:10061";
@@ -59,7 +63,7 @@ impl Exporter {
     /// # Panics
     /// When it is not ready in time, with its log.
     pub fn wait_ready(&self, at: &str) {
-        let ready = tools::wait_until(PATIENCE, || status(at, "/-/ready") == Some(200));
+        let ready = tools::wait_until(patience(), || status(at, "/-/ready") == Some(200));
         assert!(ready, "{}", self.process.log());
     }
 
@@ -70,7 +74,7 @@ impl Exporter {
     pub fn stop(&mut self, signal: Signal) -> (ExitStatus, Duration) {
         let asked = Instant::now();
         self.process.signal(signal);
-        let status = self.process.ended_within(PATIENCE);
+        let status = self.process.ended_within(patience());
         (status.expect("it ends"), asked.elapsed())
     }
 }
@@ -95,7 +99,7 @@ pub fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
 /// When it says something on standard output, or runs on.
 pub fn refusal(command: &mut Command) -> (i32, String) {
     let mut exporter = Exporter::from(command);
-    let status = exporter.process.ended_within(PATIENCE).expect("it ends");
+    let status = exporter.process.ended_within(patience()).expect("it ends");
     (status.code().expect("no signal"), exporter.process.log())
 }
 

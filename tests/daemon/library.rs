@@ -8,7 +8,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-use super::exporter::PATIENCE;
+use super::exporter::{patience, promptly};
 use super::gate::Gate;
 use crate::support::http;
 use crate::support::netns::in_netns;
@@ -47,11 +47,11 @@ fn port_0_becomes_a_port_that_gets_ready_and_stops() {
         let ready = || http::get(address, "/-/ready").unwrap().status;
         assert_eq!((ready(), latest.has_started()), (503, false));
         gate.open();
-        let changed = runtime.block_on(async { timeout(PATIENCE, latest.changed()).await });
+        let changed = runtime.block_on(async { timeout(patience(), latest.changed()).await });
         assert!(changed.unwrap());
         assert_eq!(ready(), 200);
         stop.send(()).unwrap();
-        let ended = runtime.block_on(async { timeout(Duration::from_secs(1), serving).await });
+        let ended = runtime.block_on(async { timeout(promptly(), serving).await });
         ended.expect("within a second").unwrap().unwrap();
         assert!(http::get(address, "/").is_err());
     });
@@ -62,7 +62,7 @@ fn run_ends_with_its_shutdown() {
     in_netns("daemon::library::run_ends_with_its_shutdown", &[], || {
         let ended = runtime().block_on(async {
             let shutdown = tokio::time::sleep(Duration::from_millis(200));
-            timeout(PATIENCE, daemon::run(on_port_0(), shutdown)).await
+            timeout(patience(), daemon::run(on_port_0(), shutdown)).await
         });
         ended.expect("it ends").unwrap();
     });

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::exporter::{DEFAULT, Exporter, PATIENCE, PROMPTLY, address, status};
+use super::exporter::{DEFAULT, Exporter, address, patience, promptly, status};
 use super::gate::Gate;
 use crate::support::netns::in_netns;
 use crate::support::sockets::Repaired;
@@ -23,12 +23,12 @@ fn the_defaults_answer_within_a_second() {
                 http::get(address(DEFAULT), "/metrics")
                     .is_ok_and(|page| page.text().contains("\nsockdiag_sockets{netns=\"host\""))
             };
-            assert!(tools::wait_until(PATIENCE, has_numbers));
+            assert!(tools::wait_until(patience(), has_numbers));
             (exporter, start.elapsed())
         };
         // The other tests take their share of the machine: one start of three counts.
         let mut tries = (0..3).map(|_| start_and_scrape());
-        let quick = tries.find(|(_, took)| *took < PROMPTLY);
+        let quick = tries.find(|(_, took)| *took < promptly());
         let (_exporter, took) = quick.expect("numbers within a second");
         eprintln!("the first scrape with numbers {took:?} after the start");
         assert_eq!(status(DEFAULT, "/-/ready"), Some(200));
@@ -44,7 +44,7 @@ fn it_is_ready_after_the_first_poll_and_not_before() {
         let gate = Gate::shut();
         let exporter = Exporter::configured(&format!("[procfs]\nroot = {:?}\n", gate.root()));
         let answers = || status(DEFAULT, "/-/healthy") == Some(200);
-        assert!(tools::wait_until(PATIENCE, answers));
+        assert!(tools::wait_until(patience(), answers));
         thread::sleep(Duration::from_millis(300));
         assert_eq!(status(DEFAULT, "/-/ready"), Some(503));
         let page = http::get(address(DEFAULT), "/metrics").unwrap();
@@ -69,10 +69,10 @@ fn a_poll_that_hangs_holds_no_end_up() {
             for signal in [Signal::TERM, Signal::INT] {
                 let mut exporter = Exporter::configured(&config);
                 let answers = || status(DEFAULT, "/-/healthy") == Some(200);
-                assert!(tools::wait_until(PATIENCE, answers));
+                assert!(tools::wait_until(patience(), answers));
                 let (status, took) = exporter.stop(signal);
                 assert!(status.success(), "{status}: {}", exporter.process.log());
-                assert!(took < PROMPTLY, "{took:?}");
+                assert!(took < promptly(), "{took:?}");
             }
         },
     );
@@ -100,7 +100,7 @@ fn signals_end_it_in_the_midst_of_dumps() {
             };
             let (status, took) = exporter.stop(signal);
             assert!(status.success(), "{status}: {}", exporter.process.log());
-            assert!(took < PROMPTLY, "{took:?}");
+            assert!(took < promptly(), "{took:?}");
         }
     });
 }
@@ -113,7 +113,7 @@ fn a_client_that_stays_holds_no_end_up() {
         exporter.wait_ready(DEFAULT);
         let silent = std::net::TcpStream::connect(DEFAULT).unwrap();
         let (status, took) = exporter.stop(Signal::TERM);
-        assert!(status.success() && took < PROMPTLY, "{status}, {took:?}");
+        assert!(status.success() && took < promptly(), "{status}, {took:?}");
         drop(silent);
     });
 }
@@ -136,7 +136,7 @@ fn the_log_has_a_line_for_the_start_and_none_per_poll() {
             count.expect("the histogram is there")
         };
         let (before, first) = (exporter.process.log(), polls());
-        assert!(tools::wait_until(PATIENCE, || polls() >= first + 5));
+        assert!(tools::wait_until(patience(), || polls() >= first + 5));
         assert_eq!(exporter.process.log(), before);
         let started: Vec<_> = before.lines().filter(|l| l.contains("started")).collect();
         let [line] = started[..] else {
@@ -175,7 +175,10 @@ fn a_log_that_cannot_be_written_ends_nothing() {
         let mut exporter = start(&[]);
         exporter.wait_ready(DEFAULT);
         let mut second = start(&[]);
-        let refused = second.process.ended_within(PATIENCE).expect("a taken port");
+        let refused = second
+            .process
+            .ended_within(patience())
+            .expect("a taken port");
         assert_eq!(refused.code(), Some(1));
         let (status, _) = exporter.stop(Signal::TERM);
         assert!(status.success(), "{status}");

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use super::exporter::{DEFAULT, Exporter, PATIENCE, refusal, status};
+use super::exporter::{DEFAULT, Exporter, patience, refusal, status};
 use super::gate::Gate;
 use crate::support::netns::in_netns;
 use crate::support::tools;
@@ -64,10 +64,10 @@ fn the_manager_hears_ready_and_stopping() {
         let mut exporter = manager.starts(&toml, &[]);
         assert_eq!(manager.hears(Duration::from_millis(500)), None);
         gate.open();
-        assert_eq!(manager.hears(PATIENCE).as_deref(), Some("READY=1"));
+        assert_eq!(manager.hears(patience()).as_deref(), Some("READY=1"));
         let (status, _) = exporter.stop(Signal::TERM);
         assert!(status.success());
-        assert_eq!(manager.hears(PATIENCE).as_deref(), Some("STOPPING=1"));
+        assert_eq!(manager.hears(patience()).as_deref(), Some("STOPPING=1"));
         assert_eq!(manager.hears(Duration::from_millis(100)), None);
     });
 }
@@ -83,10 +83,10 @@ fn the_watchdog_is_fed_while_snapshots_are_fresh() {
         );
         gate.open();
         let _exporter = manager.starts(&toml, &[("WATCHDOG_USEC", "400000")]);
-        assert_eq!(manager.hears(PATIENCE).as_deref(), Some("READY=1"));
+        assert_eq!(manager.hears(patience()).as_deref(), Some("READY=1"));
         let start = Instant::now();
         for _ in 0..5 {
-            assert_eq!(manager.hears(PATIENCE).as_deref(), Some("WATCHDOG=1"));
+            assert_eq!(manager.hears(patience()).as_deref(), Some("WATCHDOG=1"));
         }
         // The first at once, four more every 200 ms.
         assert!(start.elapsed() > Duration::from_millis(600));
@@ -97,7 +97,7 @@ fn the_watchdog_is_fed_while_snapshots_are_fresh() {
         assert_eq!(manager.hears(Duration::from_secs(1)), None);
         assert_eq!(status(DEFAULT, "/-/ready"), Some(503));
         gate.open();
-        assert_eq!(manager.hears(PATIENCE).as_deref(), Some("WATCHDOG=1"));
+        assert_eq!(manager.hears(patience()).as_deref(), Some("WATCHDOG=1"));
     });
 }
 
@@ -173,7 +173,7 @@ fn another_process_s_sockets_are_not_taken() {
         command.envs([("LISTEN_FDS", "1"), ("LISTEN_PID", "1")]);
         let exporter = Exporter::from(&mut command);
         exporter.wait_ready(DEFAULT);
-        assert!(tools::wait_until(PATIENCE, || exporter
+        assert!(tools::wait_until(patience(), || exporter
             .process
             .log()
             .contains("[::]:10061")));

@@ -2,9 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+use super::patience;
 
 /// An answer, whole. Header names are in lower case.
 #[derive(Debug)]
@@ -43,8 +42,9 @@ pub fn request(
     path: &str,
     headers: &[&str],
 ) -> io::Result<Response> {
-    let mut stream = TcpStream::connect_timeout(&server, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let patience = patience::seconds(10);
+    let mut stream = TcpStream::connect_timeout(&server, patience)?;
+    stream.set_read_timeout(Some(patience))?;
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n");
     for header in headers {
         head.push_str(header);

@@ -13,6 +13,7 @@ pub mod crowd;
 pub mod exposition;
 pub mod http;
 pub mod netns;
+pub mod patience;
 pub mod plan;
 pub mod process;
 pub mod sockets;

@@ -21,7 +21,7 @@ use rustix::process::{Resource, Rlimit};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use socket2::{Domain, Socket, Type};
 
-use super::tools;
+use super::{patience, tools};
 
 /// Names the one test that the child was started for.
 const INSIDE: &str = "SOCKDIAG_TEST_INSIDE";
@@ -61,6 +61,7 @@ pub fn in_netns_printing(test: &str, needs: &[&str], body: impl FnOnce()) -> Opt
         return None;
     }
     let identity = Identity::of_caller();
+    let lifetime = LIFETIME_SECONDS * patience::factor();
     let mut command = Command::new("/proc/self/exe");
     command
         .args([test, "--exact", "--nocapture", "--include-ignored"])
@@ -70,7 +71,7 @@ pub fn in_netns_printing(test: &str, needs: &[&str], body: impl FnOnce()) -> Opt
         .stderr(Stdio::inherit());
     // SAFETY: between fork and exec the closure makes system calls on memory
     // prepared beforehand, takes no lock and allocates nothing.
-    unsafe { command.pre_exec(move || become_case(&identity)) };
+    unsafe { command.pre_exec(move || become_case(&identity, lifetime)) };
     let child = match command.spawn() {
         Ok(child) => child,
         Err(error) if is_refusal(&error) => {
@@ -107,7 +108,7 @@ impl Identity {
     }
 }
 
-fn become_case(identity: &Identity) -> io::Result<()> {
+fn become_case(identity: &Identity, lifetime: u32) -> io::Result<()> {
     if unshare(libc::CLONE_NEWNET).is_err() {
         unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)?;
         fs::write("/proc/self/setgroups", "deny")?;
@@ -118,7 +119,7 @@ fn become_case(identity: &Identity) -> io::Result<()> {
     loopback_up()?;
     // SAFETY: both calls take plain integers; alarm and the signal outlive exec.
     unsafe {
-        libc::alarm(LIFETIME_SECONDS);
+        libc::alarm(lifetime);
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
     }
     Ok(())

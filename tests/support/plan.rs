@@ -5,13 +5,14 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Socket, Type};
 
-/// How long a peer on this machine may take to answer.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+use super::patience;
+
+/// How many seconds a peer on this machine may take to answer.
+pub const ANSWER: u32 = 5;
 
 /// The calls that make one client socket, in the kernel's order. A v4-mapped address makes a dual-stack AF_INET6 socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,7 +146,7 @@ impl Plan {
         }
         socket.set_nonblocking(self.nonblocking)?;
         // A backlog that is full by mistake should not cost the kernel's two minutes.
-        socket.set_write_timeout(Some(PATIENCE))?;
+        socket.set_write_timeout(Some(patience::seconds(ANSWER)))?;
         if let Some(to) = self.connect {
             match socket.connect(&to.into()) {
                 Err(error) if self.nonblocking && is_under_way(&error) => {}

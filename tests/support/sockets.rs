@@ -8,7 +8,8 @@ use std::ops::Deref;
 use socket2::{Domain, Socket, Type};
 
 use super::netns::set_sysctl;
-use super::plan::{PATIENCE, Plan, set_option};
+use super::patience;
+use super::plan::{ANSWER, Plan, set_option};
 
 /// What the kernel allows by default (`net.core.somaxconn`): nobody need accept.
 const BACKLOG: i32 = 4096;
@@ -161,7 +162,7 @@ pub fn strand(first: Socket) -> io::Result<()> {
 }
 
 fn wait_for_end(socket: &Socket) -> io::Result<()> {
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(patience::seconds(ANSWER)))?;
     let mut reader = socket;
     let read = reader.read(&mut [0; 1])?;
     assert_eq!(read, 0, "data where the end was expected");

@@ -1,0 +1,23 @@
+//! How long tests wait for what must come, on machines fast and slow.
+
+use std::env;
+use std::time::Duration;
+
+/// How many times slower than the machine that builds it a test runs. Set by
+/// `tests/kernels/run`, whose guests emulate every instruction.
+const FACTOR: &str = "SOCKDIAG_TEST_PATIENCE";
+
+/// So many seconds here, and more on a slow machine.
+pub fn seconds(here: u32) -> Duration {
+    Duration::from_secs((here * factor()).into())
+}
+
+/// 1 where nothing else is said.
+///
+/// # Panics
+/// When the variable is no whole number.
+pub fn factor() -> u32 {
+    let text = env::var(FACTOR).unwrap_or_else(|_| "1".to_owned());
+    text.parse()
+        .unwrap_or_else(|_| panic!("{FACTOR}={text} is no whole number"))
+}
