@@ -2,13 +2,12 @@
 //! plain connect(), told by their parity.
 
 use std::net::SocketAddr;
-use std::thread::sleep;
-use std::time::Duration;
 
 use crate::figures::{Oracle, Pool, address, ip};
-use crate::support::netns::{Namespace, set_port_range, set_sysctl};
+use crate::support::netns::{Namespace, set_port_range, set_reuse};
 use crate::support::plan::Plan;
 use crate::support::sockets::{Listener, close_in_turn};
+use crate::time_wait::{SHORT, grow_old};
 
 const TO: &str = "127.0.0.1:443";
 const ELSEWHERE: &str = "127.9.0.1:443";
@@ -137,14 +136,13 @@ case!(d7_time_wait_of_bind_first, [], || {
     for reuse in [0, 1] {
         Namespace::fresh().enter(|| {
             set_port_range(40000, 40099);
-            set_sysctl("net.ipv4.tcp_tw_reuse", reuse);
-            set_sysctl("net.ipv4.tcp_tw_reuse_delay", 300);
+            set_reuse(reuse, SHORT);
             let listener = Listener::at(address(TO)).unwrap();
             for _ in 0..20 {
                 let (client, server) = listener.pair(&bound("127.0.0.10")).unwrap();
                 close_in_turn(client, server).unwrap();
             }
-            sleep(Duration::from_millis(500));
+            grow_old();
             let mut oracle = Oracle::forgetful();
             let what = format!("20 TIME_WAIT of bind-first, tcp_tw_reuse {reuse}");
             let _held = oracle.foretells(&format!("{what}: connect()"), TOWARD, &plain());
@@ -152,14 +150,13 @@ case!(d7_time_wait_of_bind_first, [], || {
     }
     Namespace::fresh().enter(|| {
         set_port_range(40000, 40099);
-        set_sysctl("net.ipv4.tcp_tw_reuse", 1);
-        set_sysctl("net.ipv4.tcp_tw_reuse_delay", 300);
+        set_reuse(1, SHORT);
         let listener = Listener::at(address(TO)).unwrap();
         for _ in 0..20 {
             let (client, server) = listener.pair(&plain()).unwrap();
             close_in_turn(client, server).unwrap();
         }
-        sleep(Duration::from_millis(500));
+        grow_old();
         let what = "20 TIME_WAIT of connect(), reusable: bind(0) on the same address";
         let pool = Pool::Of("tcp", "127.0.0.1");
         let _held = Oracle::forgetful().foretells(what, pool, &bound("127.0.0.1"));

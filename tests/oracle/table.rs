@@ -5,12 +5,19 @@ use std::fmt::Display;
 use std::fs;
 use std::io::{Write, stdout};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crate::support::netns::in_netns_printing;
 
 /// Marks a row in what the process of a case prints.
 const ROW: &str = "@row\t";
+
+/// Marks a figure there that the kernel did not confirm; `tests/kernels/run` reads it.
+const DIFFERS: &str = "@differs\t";
+
+/// Such figures of this process, which runs one case.
+static DIFFERENCES: AtomicUsize = AtomicUsize::new(0);
 
 /// The subjects in the order of the table, by module.
 const SUBJECTS: [(&str, &str); 8] = [
@@ -55,7 +62,14 @@ macro_rules! case {
 pub fn run(module: &str, name: &str, needs: &[&str], body: impl FnOnce()) {
     let (_, subject) = module.split_once("::").expect("a module of the suite");
     let test = format!("{subject}::{name}");
-    let printed = in_netns_printing(&test, needs, body);
+    let printed = in_netns_printing(&test, needs, || {
+        body();
+        assert_eq!(
+            DIFFERENCES.load(Ordering::Relaxed),
+            0,
+            "figures that differ"
+        );
+    });
     let Some(printed) = printed else { return };
     let rows = printed.lines().filter_map(|line| line.strip_prefix(ROW));
     let rows: Vec<_> = rows.map(str::to_owned).collect();
@@ -67,6 +81,17 @@ pub fn run(module: &str, name: &str, needs: &[&str], body: impl FnOnce()) {
 pub fn row(what: &str, kernel: impl Display, exporter: impl Display) {
     // A line of its own: libtest has begun one with the name of the test.
     writeln!(stdout(), "\n{ROW}| {what} | {kernel} | {exporter} |").expect("stdout is open");
+}
+
+/// Notes a figure that the kernel did not confirm. The case goes on to its other
+/// figures, and fails at its end.
+pub fn differs(what: &str, said: impl Display, granted: i64) {
+    writeln!(
+        stdout(),
+        "\n{DIFFERS}{what}: said {said}, granted {granted}"
+    )
+    .expect("stdout is open");
+    DIFFERENCES.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Rows of the cases that went well, by test.

@@ -244,6 +244,21 @@ pub fn set_sysctl(key: &str, value: impl ToString) {
     fs::write(&path, value.to_string()).unwrap_or_else(|error| panic!("{path}: {error}"));
 }
 
+/// Sets `net.ipv4.tcp_tw_reuse`, and the age in milliseconds at which TIME_WAIT may
+/// then be taken over, where the kernel lets it be set ([`has_reuse_delay`]).
+pub fn set_reuse(mode: u8, delay: u32) {
+    set_sysctl("net.ipv4.tcp_tw_reuse", mode);
+    if has_reuse_delay() {
+        set_sysctl("net.ipv4.tcp_tw_reuse_delay", delay);
+    }
+}
+
+/// Before Linux 6.14 TIME_WAIT may be taken over once a clock of whole seconds has
+/// ticked since (tcp_twsk_unique), and nothing changes that.
+pub fn has_reuse_delay() -> bool {
+    sysctl("net.ipv4.tcp_tw_reuse_delay").is_some()
+}
+
 /// What a sysctl of the caller's namespace reads, trimmed; `None` if it does not exist.
 pub fn sysctl(key: &str) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/sys/{}", key.replace('.', "/"))).ok()?;
