@@ -14,6 +14,7 @@ use sockdiag_exporter::exposition::render;
 
 use support::exposition::Exposition;
 use support::netns::{in_netns, nft, sysctl};
+use support::patience;
 use support::plan::Plan;
 use support::sockets::{Listener, Repaired};
 use support::tools;
@@ -54,7 +55,7 @@ fn a_hundred_thousand_sockets_fit_in_1500_series() {
         let _listeners: Vec<_> = (0..SERVICES).map(|n| listener(n).unwrap()).collect();
         let workers = Workers::start();
 
-        let page = poll(&Config::default());
+        let page = poll(&patience::config());
         let sum = |metric, labels: &[(&str, &str)]| -> f64 {
             page.matching(metric, labels).map(|(_, value)| value).sum()
         };
@@ -156,7 +157,7 @@ fn conntrack_is_what_the_kernel_counts() {
             text.expect("conntrack is loaded").parse().unwrap()
         };
         assert_eq!(number("count"), 7.0);
-        let page = poll(&Config::default());
+        let page = poll(&patience::config());
         for (metric, key) in [
             ("sockdiag_conntrack_entries", "count"),
             ("sockdiag_conntrack_entries_limit", "max"),
@@ -179,7 +180,7 @@ fn without_its_files_conntrack_is_absent_and_the_sockets_are_not() {
     in_netns(name, &[], || {
         let _held = Plan::udp_bound("127.0.0.1:53".parse().unwrap()).open();
         let empty = tempfile::tempdir().unwrap();
-        let mut config = Config::default();
+        let mut config = patience::config();
         config.procfs.root = empty.path().to_owned();
         let page = poll(&config);
         assert_eq!(
@@ -218,7 +219,7 @@ fn a_poll_needs_no_privilege() {
     }
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     assert!(status.contains("CapEff:\t0000000000000000"), "{status}");
-    let page = poll(&Config::default());
+    let page = poll(&patience::config());
     for name in ["sockets", "udp", "peers", "listeners", "ephemeral", "tcp"] {
         assert_eq!(collector(&page, name), Some(1.0), "{name}");
     }

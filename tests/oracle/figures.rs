@@ -4,7 +4,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
-use sockdiag_exporter::config::Config;
 use sockdiag_exporter::kernel::port_probe::connect_can_have;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
@@ -14,6 +13,7 @@ use sockdiag_exporter::{daemon, exposition};
 use socket2::Socket;
 
 use crate::support::exposition::Exposition;
+use crate::support::patience;
 use crate::support::plan::Plan;
 use crate::support::sockets::count_until_refused;
 use crate::table;
@@ -133,7 +133,7 @@ impl Oracle {
 
     /// As in the daemon.
     pub fn lasting() -> Self {
-        let config = Config::default();
+        let config = patience::config();
         let limits = daemon::survey_limits(&config).expect("limits that fit");
         let procfs = Procfs::new(&config.procfs.root);
         let surveyor = Surveyor::new(limits, procfs, SockDiag::new()).asking(connect_can_have);
@@ -142,7 +142,7 @@ impl Oracle {
 
     pub fn poll(&mut self) -> Figures {
         let Some((surveyor, namespace)) = &mut self.0 else {
-            return Figures::of(&daemon::poll_once(&Config::default()).expect("a poll"));
+            return Figures::of(&daemon::poll_once(&patience::config()).expect("a poll"));
         };
         surveyor.dump(namespace, &Default::default());
         Figures::of(&Snapshot {

@@ -3,6 +3,8 @@
 use std::env;
 use std::time::Duration;
 
+use sockdiag_exporter::config::Config;
+
 /// How many times slower than the machine that builds it a test runs. Set by
 /// `tests/kernels/run`, whose guests emulate every instruction.
 const FACTOR: &str = "SOCKDIAG_TEST_PATIENCE";
@@ -10,6 +12,13 @@ const FACTOR: &str = "SOCKDIAG_TEST_PATIENCE";
 /// So many seconds here, and more on a slow machine.
 pub fn seconds(here: u32) -> Duration {
     Duration::from_secs((here * factor()).into())
+}
+
+/// The exporter's defaults, but for the time that a dump may take.
+pub fn config() -> Config {
+    let mut config = Config::default();
+    config.poll.timeout *= factor();
+    config
 }
 
 /// 1 where nothing else is said.
