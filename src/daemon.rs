@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::cli::{REVISION, VERSION};
 use crate::config::Config;
 use crate::findings::History;
+use crate::kernel::features::KernelFeatures;
 use crate::kernel::netlink::transport::Transport;
 use crate::kernel::port_probe::connect_can_have;
 use crate::kernel::procfs::Procfs;
@@ -204,12 +205,22 @@ fn own_namespace(config: &Config) -> Result<Namespace> {
 }
 
 fn surveyor(config: &Config) -> Result<Surveyor> {
-    Ok(Surveyor::new(
+    let features = KernelFeatures::probe(config.poll.probe_ports);
+    if features != KernelFeatures::ALL {
+        let lacking = features.each().into_iter().filter(|(_, has_it)| !has_it);
+        let names: Vec<_> = lacking.map(|(name, _)| name).collect();
+        tracing::info!(features = names.join(","), "not offered by this kernel");
+    }
+    let surveyor = Surveyor::new(
         survey_limits(config)?,
         Procfs::new(&config.procfs.root),
         SockDiag::new(),
     )
-    .asking(connect_can_have))
+    .on(features);
+    Ok(match config.poll.probe_ports {
+        true => surveyor.asking(connect_can_have),
+        false => surveyor,
+    })
 }
 
 /// The limits that were asked for, or fewer where `limits.series` does not allow them.

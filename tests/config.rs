@@ -102,6 +102,7 @@ fn every_key_is_taken_from_a_file() {
         max_duty = 1.0
         age_max = "1h"
         peak_window = "2m"
+        probe_ports = false
         [limits]
         peers = 1
         destinations = 2
@@ -134,6 +135,7 @@ fn every_key_is_taken_from_a_file() {
     assert_eq!(config.poll.max_duty, 1.0);
     assert_eq!(config.poll.age_max, Duration::from_secs(3600));
     assert_eq!(config.poll.peak_window, Duration::from_secs(120));
+    assert!(!config.poll.probe_ports);
     let limits = &config.limits;
     assert_eq!((limits.peers, limits.destinations), (1, 2));
     assert_eq!((limits.sources, limits.local_ports), (3, 4));
@@ -236,6 +238,7 @@ fn nothing_is_coerced() {
             "must be a number such as 0.05, above 0 and at most 1, where 1 is a whole core",
         ),
         ("log.format = true", "must be one of text, json"),
+        (r#"poll.probe_ports = "yes""#, "must be true or false"),
     ]);
     assert_told(&[
         (
@@ -333,7 +336,7 @@ fn an_unknown_key_is_refused_with_the_nearest() {
         ),
         (
             "[poll.extra]\na = 1",
-            "1: poll.extra: unknown key; [poll] has interval, timeout, max_duty, age_max, peak_window",
+            "1: poll.extra: unknown key; [poll] has interval, timeout, max_duty, age_max, peak_window, probe_ports",
         ),
     ]);
 }
@@ -406,6 +409,7 @@ fn variables_are_parsed_from_their_text() {
         ("WEB__LISTEN", "127.0.0.1:9000, :9001"),
         ("POLL__INTERVAL", "2s"),
         ("POLL__MAX_DUTY", "1"),
+        ("POLL__PROBE_PORTS", "false"),
         ("LIMITS__PEERS", "30"),
         ("LOCAL_PORTS__ALWAYS", "22,443"),
         ("PROCFS__ROOT", "/host/proc"),
@@ -419,6 +423,7 @@ fn variables_are_parsed_from_their_text() {
     );
     assert_eq!(config.poll.interval, Duration::from_secs(2));
     assert_eq!(config.poll.max_duty, 1.0);
+    assert!(!config.poll.probe_ports);
     assert_eq!(config.limits.peers, 30);
     assert_eq!(config.local_ports.always, [22, 443]);
     assert_eq!(config.procfs.root, Path::new("/host/proc"));

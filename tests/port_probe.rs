@@ -4,6 +4,7 @@ mod support;
 
 use std::net::SocketAddr;
 
+use sockdiag_exporter::kernel::features::KernelFeatures;
 use sockdiag_exporter::kernel::port_probe::connect_can_have;
 use sockdiag_exporter::kernel::procfs::parse_counters;
 use socket2::{SockRef, Socket};
@@ -103,5 +104,29 @@ fn a_kernel_that_cannot_be_asked_says_so() {
         let plain = listener.plan().open_many(1).unwrap();
         set_sysctl("net.ipv4.tcp_fastopen", 0);
         connect_can_have(port(&plain[0])).expect_err("fast open is off");
+    });
+}
+
+/// A snapshot is wanted most where nothing is left.
+#[test]
+fn what_the_kernel_has_is_found_out_without_a_free_port() {
+    let name = "what_the_kernel_has_is_found_out_without_a_free_port";
+    in_netns(name, &[], || {
+        let before = KernelFeatures::probe(true);
+        set_port_range(40000, 40009);
+        let at = SocketAddr::new("0.0.0.0".parse().unwrap(), 0);
+        let (held, _) = count_until_refused(11, || Plan::tcp_bound(at).open());
+        assert_eq!(held.len(), 10);
+        assert_eq!(KernelFeatures::probe(true), before);
+        let release = tools::kernel_is_before(6, 8);
+        assert_eq!(before.bound_only_sockets, !release);
+        assert_eq!(before.port_probe, !tools::kernel_is_before(6, 3));
+    });
+}
+
+#[test]
+fn ports_are_left_alone_where_that_is_wanted() {
+    in_netns("ports_are_left_alone_where_that_is_wanted", &[], || {
+        assert!(!KernelFeatures::probe(false).port_probe);
     });
 }

@@ -50,6 +50,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(poll.max_duty, Kind::Fraction),
     key!(poll.age_max, Kind::Span(SECOND..=DAY)),
     key!(poll.peak_window, Kind::Span(HUNDRED_MS..=HOUR)),
+    key!(poll.probe_ports, Kind::Switch),
     key!(limits.peers, SHOWN),
     key!(limits.destinations, SHOWN),
     key!(limits.sources, SHOWN),

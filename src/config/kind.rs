@@ -19,6 +19,8 @@ pub(super) enum Kind {
     Count(RangeInclusive<i64>, &'static str),
     Span(RangeInclusive<Duration>),
     Fraction,
+    /// true or false.
+    Switch,
     Ports,
     Folder,
     Label,
@@ -52,6 +54,8 @@ impl Kind {
             (Self::Count(range, why), kind) => one(count(kind, range, why)),
             (Self::Span(range), kind) => one(span(kind, range)),
             (Self::Fraction, kind) => one(fraction(kind)),
+            (Self::Switch, ValueKind::Boolean(on)) => Ok((*on).into()),
+            (Self::Switch, _) => one(Err("must be true or false".to_owned())),
             (Self::Folder, kind) => one(folder(kind)),
             (Self::Label, kind) => one(label(kind)),
             (Self::Words(names), kind) => one(word(kind, names)),
@@ -73,6 +77,9 @@ impl Kind {
         let kind = match self {
             Self::Count(..) => number(text),
             Self::Fraction => text.parse().map_or_else(|_| text.into(), ValueKind::Float),
+            Self::Switch => text
+                .parse()
+                .map_or_else(|_| text.into(), ValueKind::Boolean),
             Self::Ports if text.is_empty() => ValueKind::Array(Vec::new()),
             Self::Ports => list(&number),
             Self::Listen => list(&|part| part.into()),

@@ -97,6 +97,8 @@ pub struct Poll {
     /// How far back the peak of utilization reaches.
     #[serde(with = "humantime_serde")]
     pub peak_window: Duration,
+    /// Whether the kernel is asked whose a port is.
+    pub probe_ports: bool,
 }
 
 impl Default for Poll {
@@ -107,6 +109,7 @@ impl Default for Poll {
             max_duty: 0.05,
             age_max: Duration::from_secs(60),
             peak_window: Duration::from_secs(60),
+            probe_ports: true,
         }
     }
 }

@@ -48,10 +48,8 @@ fn capacity(ports: &Ephemeral) -> Option<Finding> {
     let pool = ports.capacity.on_address(taken);
     let (severity, share) = (Severity::of(pool)?, pool.share());
     let mut because = vec![left_of_range(ports)];
-    because.extend(doubt(
-        ports.capacity.bind_first_ambiguous,
-        ports.capacity.available_destination,
-    ));
+    let free = ports.capacity.available_destination;
+    because.extend(doubt(free - ports.capacity.bind_first_ambiguous, free));
     let mut advice = Vec::from_iter(cures::bind_later(ports));
     if ports.capacity.held > 0 {
         advice.push(super::Advice::new(format!(
@@ -113,32 +111,16 @@ fn left_of_range(ports: &Ephemeral) -> String {
     )
 }
 
-/// Between which figures the truth lies, of so many that seem to be free and so
-/// many that bind() may have made.
-fn doubt(doubtful: u32, free: u32) -> Option<String> {
-    let least = free.saturating_sub(doubtful);
+/// Between which figures the truth lies.
+fn doubt(least: u32, free: u32) -> Option<String> {
     (least < free).then(|| {
         format!(
-            "Bind-before-connect may have made up to {} more of the ports in use, which would be lost to connect() too: the truth lies between {} and {} free.",
-            grouped(doubtful),
+            "Whether bind() has {} of the other ports in use, which are lost to connect() then, this kernel does not tell: the truth lies between {} and {} free.",
+            grouped(free - least),
             grouped(least),
             grouped(free)
         )
     })
-}
-
-/// Doubtful ports that this destination does not have in use itself: those are
-/// gone for it whoever made them, unless it could take them over.
-fn doubtful_elsewhere(ports: &Ephemeral, row: &Destination) -> u32 {
-    let on_any = ports.sources.tcp.iter().find(|row| row.address.is_none());
-    let connected = on_any
-        .map_or(u32::MAX, |row| row.used)
-        .saturating_sub(ports.capacity.held + ports.capacity.bind_first);
-    let own = row.used.saturating_sub(row.bind_first + row.reusable);
-    ports
-        .capacity
-        .bind_first_ambiguous
-        .min(connected.saturating_sub(own))
 }
 
 /// With `shares_cures`, what would help all destinations alike is another finding's.
@@ -151,6 +133,7 @@ fn destination(
     let pool = ports.capacity.toward(row.blocked());
     let (severity, share) = (Severity::of(pool)?, pool.share());
     let numbers = figures(ports, row);
+    let least = ports.free_at_least_toward(row);
     let exhausted_in = trends.exhausts(&row.into(), numbers.free.into());
     let mut because = vec![holders(&row.in_the_way())];
     if row.reusable > 0 {
@@ -173,9 +156,14 @@ fn destination(
             about(time)
         )
     }));
-    because.extend(doubt(doubtful_elsewhere(ports, row), numbers.free));
+    because.extend(doubt(least, numbers.free));
     let then = match numbers.free {
         0 => "the next connect() fails with EADDRNOTAVAIL".to_owned(),
+        free if least < free => format!(
+            "{} to {} more connect() calls succeed, then EADDRNOTAVAIL",
+            grouped(least),
+            grouped(free)
+        ),
         1 => "1 more connect() succeeds, then EADDRNOTAVAIL".to_owned(),
         free => format!(
             "{} more connect() calls succeed, then EADDRNOTAVAIL",

@@ -44,6 +44,7 @@ fn toward(used: u32, state: State) -> Destination {
         bind_first: 0,
         closes_per_second: 0.0,
         states: states(state, used),
+        certainly_blocked: used,
     }
 }
 
@@ -58,7 +59,9 @@ fn ports(row: Destination) -> Ephemeral {
         used: row.used,
     };
     Ephemeral {
+        upper: crate::subjects::ports::utilization::Utilization::default(),
         capacity: Capacity {
+            held_ambiguous: 0,
             settings: Settings {
                 range,
                 reserved: Vec::new(),
@@ -116,6 +119,7 @@ fn with_tcp(tcp: Tcp) -> Facts {
 fn with_close_wait(count: u32) -> Facts {
     Facts {
         sockets: Section::Measured(TcpSockets {
+            sees_bound_only: true,
             inet: {
                 let mut all = states(State::CloseWait, count);
                 all.merge(&states(State::Established, 10_000));

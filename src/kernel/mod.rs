@@ -3,6 +3,7 @@
 //! Everything here reads. Nothing here knows what a metric is.
 
 pub mod ctnetlink;
+pub mod features;
 pub mod netlink;
 pub mod netns;
 pub mod port_probe;

@@ -18,8 +18,13 @@ use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::features;
+
 /// An endpoint that nobody uses: loopback, and the port of the discard service.
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 69), 9);
+const NOBODY_ELSE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 70), 9);
+/// A local address that no other socket has.
+const JOINING: Ipv4Addr = Ipv4Addr::new(127, 83, 68, 71);
 
 /// include/uapi/linux/in.h
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
@@ -49,6 +54,31 @@ sockopt_impl!(
 /// When the kernel cannot be asked: it is older than 6.3, fast open is off for clients
 /// (tcp_fastopen), the loopback is down, or this process may not connect.
 pub fn connect_can_have(port: u16) -> io::Result<bool> {
+    connect(port, NOBODY).map(|connected| connected.is_some())
+}
+
+/// Whether connect() gets a port back when a socket of bind() that joined it is gone.
+///
+/// # Errors
+/// As above.
+pub(super) fn is_freed_after_bind() -> io::Result<bool> {
+    // A port that nobody has, taken by connect() first.
+    let (bound, port) = features::bound(0)?;
+    drop(bound);
+    let Some(connected) = connect(port, NOBODY)? else {
+        return Err(io::ErrorKind::AddrInUse.into());
+    };
+    let joining = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    joining.set_reuse_address(true)?;
+    joining.bind(&SocketAddr::from((JOINING, port)).into())?;
+    drop(joining);
+    let is_freed = connect(port, NOBODY_ELSE)?.is_some();
+    drop(connected);
+    Ok(is_freed)
+}
+
+/// The socket, if the kernel gives it this port.
+fn connect(port: u16, to: SocketAddrV4) -> io::Result<Option<Socket>> {
     let probe = Socket::new(
         Domain::IPV4,
         Type::STREAM.nonblocking(),
@@ -60,15 +90,15 @@ pub fn connect_can_have(port: u16) -> io::Result<bool> {
     setsockopt(&probe, FastOpenNoCookie, &true)?;
     // Programs that share a port by this option keep doing so beside the probe.
     probe.set_reuse_address(true)?;
-    if let Err(error) = probe.connect(&SocketAddr::from(NOBODY).into()) {
+    if let Err(error) = probe.connect(&SocketAddr::from(to).into()) {
         return match error.raw_os_error() {
-            Some(libc::EADDRNOTAVAIL) => Ok(false),
+            Some(libc::EADDRNOTAVAIL) => Ok(None),
             _ => Err(error),
         };
     }
     let chosen = probe.local_addr()?.as_socket().map(|local| local.port());
     if chosen == Some(port) {
-        return Ok(true);
+        return Ok(Some(probe));
     }
     // The range has just changed and leaves the port out.
     Err(io::ErrorKind::AddrNotAvailable.into())

@@ -32,6 +32,14 @@ pub fn rate(per_second: f64) -> String {
     }
 }
 
+/// `40 to 52`; `52` where both are that.
+pub fn between(least: u32, most: u32) -> String {
+    match least < most {
+        true => format!("{} to {}", grouped(least), grouped(most)),
+        false => most.to_string(),
+    }
+}
+
 /// `10.0.0.5:443`, `[2001:db8::5]:443`.
 pub fn endpoint(address: impl std::fmt::Display, port: u16) -> String {
     let address = address.to_string();

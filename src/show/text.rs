@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::findings::Finding;
-use crate::model::figures::{endpoint, percent};
+use crate::model::figures::{between, endpoint, percent};
 use crate::model::pool::Pool;
 use crate::model::state::{State, StateCounts};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
@@ -52,6 +52,14 @@ fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt:
     }
     for finding in &findings {
         write_finding(out, finding)?;
+    }
+    for untold in facts
+        .kernel
+        .measured()
+        .iter()
+        .flat_map(|kernel| kernel.untold())
+    {
+        writeln!(out, "{untold}\n")?;
     }
     if findings.is_empty() {
         writeln!(out, "no findings\n")?;
@@ -134,7 +142,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
             row.source_label(),
             row.used.to_string(),
             row.reusable.to_string(),
-            pool.free().to_string(),
+            between(ports.free_at_least_toward(row), ports.free_toward(row)),
             percent(pool.share()),
             main_state(&row.states),
         ]);

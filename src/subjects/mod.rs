@@ -4,6 +4,7 @@
 //! forgets does not compile.
 
 pub mod conntrack;
+pub mod kernel;
 pub mod limits;
 pub mod listeners;
 mod local_ports;
@@ -136,6 +137,7 @@ subjects! {
     listeners: listeners::AcceptQueues,
     ephemeral: ports::Ephemeral,
     node_ports: node_ports::NodePorts,
+    kernel: kernel::Kernel,
     tcp: tcp::Tcp,
     conntrack: conntrack::Conntrack,
 }

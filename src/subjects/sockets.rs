@@ -21,6 +21,9 @@ pub struct TcpSockets {
     pub inet6: StateCounts,
     pub outbound: StateCounts,
     pub inbound: StateCounts,
+    /// Whether the kernel tells of sockets that are bound and nothing more.
+    #[serde(skip)]
+    pub sees_bound_only: bool,
     pub ports: Vec<PortCount<StateCounts>>,
     /// Sockets whose key did not fit in the memory for keys.
     pub untracked: u64,
@@ -44,12 +47,15 @@ impl Subject for TcpSockets {
     const METRICS: &'static [Families] = &[METRICS, local_ports::METRICS];
 
     fn collect(from: &Inputs<'_, Self>, ranking: &mut Self::Memory) -> Result<Self, Missing> {
-        Ok(Self::of(&from.tcp()?, from.limits(), ranking))
+        Ok(Self {
+            sees_bound_only: from.features().bound_only_sockets,
+            ..Self::of(&from.tcp()?, from.limits(), ranking)
+        })
     }
 
     fn export(&self, sink: &mut dyn Sink) {
         for (family, counts) in [("inet", &self.inet), ("inet6", &self.inet6)] {
-            for (state, count) in counts.iter() {
+            for (state, count) in self.told(counts) {
                 sink.sample(&SOCKETS, &["tcp", family, state.label()], count.into());
             }
         }
@@ -57,7 +63,7 @@ impl Subject for TcpSockets {
             .into_iter()
             .zip([&self.outbound, &self.inbound])
         {
-            for (state, count) in counts.iter() {
+            for (state, count) in self.told(counts) {
                 let labels = [direction.label(), state.label()];
                 sink.sample(&DIRECTION, &labels, count.into());
             }
@@ -94,9 +100,17 @@ impl TcpSockets {
             outbound,
             inbound,
             ports,
+            sees_bound_only: true,
             untracked: dump.count.keys.untracked,
             ports_folded,
         }
+    }
+
+    /// No figure of `close` where the kernel keeps them to itself.
+    fn told(&self, counts: &StateCounts) -> impl Iterator<Item = (State, u32)> {
+        let all = self.sees_bound_only;
+        let states = counts.iter();
+        states.filter(move |&(state, _)| all || state != State::Close)
     }
 
     /// Sockets in one state.

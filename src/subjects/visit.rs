@@ -16,6 +16,7 @@ use crate::count::listeners::Listeners;
 use crate::count::policy::PortPolicy;
 use crate::count::tcp::TcpCount;
 use crate::count::udp::UdpCount;
+use crate::kernel::features::KernelFeatures;
 use crate::kernel::procfs::Procfs;
 
 /// What was read of a source, when, and how long that took.
@@ -45,6 +46,7 @@ impl<T> Reading<T> {
 /// there until the next visit.
 pub struct Visit<'v> {
     pub limits: &'v SubjectLimits,
+    pub features: &'v KernelFeatures,
     pub procfs: &'v Procfs,
     /// Asks the kernel about a port; `None` where it is not to be asked.
     pub ask: Option<Ask<'v>>,
@@ -62,6 +64,8 @@ pub struct DumpedSockets<'v> {
     pub scratch: &'v Scratch,
     /// What the sockets were counted by.
     pub policy: &'v PortPolicy,
+    /// TCP sockets that may be there and were not dumped.
+    pub unseen: u32,
 }
 
 impl Visit<'_> {
@@ -89,6 +93,11 @@ impl<'v, S: Subject> Inputs<'v, S> {
     /// How much to list.
     pub fn limits(&self) -> &'v SubjectLimits {
         self.visit.limits
+    }
+
+    /// What the kernel tells.
+    pub fn features(&self) -> &'v KernelFeatures {
+        self.visit.features
     }
 
     /// Where its own files are, and the flag that ends what takes long.
@@ -119,6 +128,7 @@ impl<'v, S: Subject> Inputs<'v, S> {
             count: &dumps.scratch.tcp,
             listeners: &dumps.scratch.listeners,
             policy: dumps.policy,
+            unseen: dumps.unseen,
         })
     }
 
@@ -139,6 +149,8 @@ pub struct TcpDump<'v> {
     pub count: &'v TcpCount,
     pub listeners: &'v Listeners,
     pub policy: &'v PortPolicy,
+    /// Sockets that may be there and were not dumped.
+    pub unseen: u32,
 }
 
 /// UDP sockets as they were counted.

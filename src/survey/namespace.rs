@@ -11,13 +11,14 @@ use crate::count::Scratch;
 use crate::count::bound::BoundSockets;
 use crate::count::policy::PortPolicy;
 use crate::findings::History;
+use crate::kernel::features::KernelFeatures;
 use crate::kernel::netlink::DumpError;
 use crate::kernel::netlink::dump::Deadline;
 use crate::kernel::netlink::transport::{KernelTransport, Transport};
 use crate::kernel::netns::NamespaceId;
-use crate::kernel::procfs::Procfs;
+use crate::kernel::procfs::{Procfs, parse_sockstat};
 use crate::kernel::sock_diag::{Dump, SockDiag};
-use crate::model::state::StateCounts;
+use crate::model::state::{State, StateCounts};
 use crate::snapshot::{Dumps, NamespaceSnapshot};
 use crate::subjects::limits::SubjectLimits;
 use crate::subjects::ports::origin::Ask;
@@ -46,6 +47,7 @@ pub struct Surveyor<T: Transport = KernelTransport> {
     limits: SurveyLimits,
     procfs: Procfs,
     sock_diag: SockDiag<T>,
+    features: KernelFeatures,
     ask: Option<Box<dyn Fn(u16) -> io::Result<bool> + Send>>,
     scratch: Scratch,
 }
@@ -117,8 +119,14 @@ impl<T: Transport> Surveyor<T> {
             limits,
             procfs,
             sock_diag,
+            features: KernelFeatures::ALL,
             ask: None,
         }
+    }
+
+    /// Takes the kernel for one that has these.
+    pub fn on(self, features: KernelFeatures) -> Self {
+        Self { features, ..self }
     }
 
     /// Has the kernel asked whose a port is, by this.
@@ -156,6 +164,7 @@ impl<T: Transport> Surveyor<T> {
         });
         let ask = self.ask.as_ref().map(|ask| &**ask as Ask<'_>);
         let policy = with_dump.then(|| namespace.policy(&settings, ask));
+        let allocated = self.allocated();
         if let Some(policy) = &policy {
             namespace.dumps = Some(Dumps {
                 tcp: Reading::take(|| {
@@ -171,6 +180,7 @@ impl<T: Transport> Surveyor<T> {
         let dumps = policy.as_ref().zip(namespace.dumps.as_ref());
         let visit = Visit {
             limits: &self.limits.subjects,
+            features: &self.features,
             ask: self.ask.as_ref().map(|ask| &**ask as Ask<'_>),
             procfs: &self.procfs,
             stop,
@@ -180,9 +190,40 @@ impl<T: Transport> Surveyor<T> {
                 udp,
                 scratch: &self.scratch,
                 policy,
+                unseen: self.unseen(allocated),
             }),
         };
         namespace.facts.collect(&visit, &mut namespace.memories);
+    }
+
+    /// TCP sockets of the machine, bound to a port or not (`alloc` of net/sockstat);
+    /// `None` where all that matter are dumped.
+    fn allocated(&self) -> Option<u64> {
+        if self.features.bound_only_sockets {
+            return None;
+        }
+        let parse = |text: &str| parse_sockstat(text, "TCP", "alloc");
+        let sockstat = "thread-self/net/sockstat";
+        self.procfs.value(sockstat, "TCP sockets", parse).ok()?
+    }
+
+    /// How many TCP sockets there may be beside those that were dumped. TIME_WAIT and
+    /// requests are none, and some in FIN_WAIT2.
+    fn unseen(&self, before: Option<u64>) -> u32 {
+        let Some(allocated) = before.max(self.allocated()) else {
+            return 0;
+        };
+        let tcp = &self.scratch.tcp.sockets;
+        let dumped: u32 = tcp
+            .iter()
+            .map(|states| {
+                let others = [State::TimeWait, State::SynRecv, State::FinWait2];
+                states.total() - others.map(|state| states.get(state)).iter().sum::<u32>()
+            })
+            .sum();
+        u32::try_from(allocated)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(dumped)
     }
 
     fn deadline<'d>(&self, stop: &'d AtomicBool) -> Deadline<'d> {

@@ -117,8 +117,14 @@ impl Figures {
         )
     }
 
-    pub fn ambiguous(&self) -> i64 {
-        self.get("ports_bind_first_ambiguous", &[]) as i64
+    /// How many more calls succeed if all that the kernel does not tell is lost.
+    pub fn least(&self, pool: Pool) -> i64 {
+        let doubt = match pool {
+            Pool::Toward(..) => self.get("ports_bind_first_ambiguous", &[]),
+            Pool::Of("tcp", _) => self.get("ports_held_ambiguous", &[]),
+            Pool::Of(..) => 0.0,
+        };
+        (self.free(pool) - doubt as i64).max(0)
     }
 }
 
@@ -152,7 +158,8 @@ impl Oracle {
         })
     }
 
-    /// Polls, opens until the kernel refuses, and demands equality ([`table::differs`]).
+    /// Polls, opens until the kernel refuses, and demands equality, or where the metrics
+    /// tell two ends that the number lies between them ([`table::differs`]).
     pub fn foretells(&mut self, what: &str, pool: Pool, plan: &Plan) -> Vec<Socket> {
         self.foretells_within(0, what, pool, plan)
     }
@@ -168,6 +175,11 @@ impl Oracle {
         let foretold = before.free(pool);
         let opened = open_until_refused(pool, plan);
         let kernel = opened.len() as i64;
+        let least = before.least(pool);
+        if least < foretold && (least..=foretold).contains(&kernel) {
+            table::row(what, kernel, format!("{least} to {foretold}"));
+            return opened;
+        }
         table::row(what, kernel, foretold);
         if !(0..=slack).contains(&(foretold - kernel)) {
             eprintln!("{what}: {kernel} opened, {foretold} foretold for {pool:?}: {before:#?}");
@@ -197,7 +209,7 @@ impl Oracle {
     pub fn brackets(&mut self, what: &str, pool: Pool, plan: &Plan) -> Vec<Socket> {
         let before = self.poll();
         let most = before.free(pool);
-        let least = (most - before.ambiguous()).max(0);
+        let least = before.least(pool);
         let opened = open_until_refused(pool, plan);
         let kernel = opened.len() as i64;
         let foretold = format!("{least} to {most}");
@@ -210,7 +222,7 @@ impl Oracle {
     }
 }
 
-fn open_until_refused(pool: Pool, plan: &Plan) -> Vec<Socket> {
+pub fn open_until_refused(pool: Pool, plan: &Plan) -> Vec<Socket> {
     let (opened, errno) = count_until_refused(ENOUGH, || plan.open());
     let refusals: &[i32] = match pool {
         Pool::Toward(..) => &[libc::EADDRNOTAVAIL],

@@ -19,5 +19,6 @@ mod devices;
 mod memory;
 mod plain;
 mod ramp;
+mod random;
 mod time_wait;
 mod udp;

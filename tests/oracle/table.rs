@@ -20,7 +20,7 @@ const DIFFERS: &str = "@differs\t";
 static DIFFERENCES: AtomicUsize = AtomicUsize::new(0);
 
 /// The subjects in the order of the table, by module.
-const SUBJECTS: [(&str, &str); 8] = [
+const SUBJECTS: [(&str, &str); 9] = [
     ("plain", "Plain connect()"),
     ("capacity", "What lowers the capacity"),
     ("time_wait", "TIME_WAIT and the other ways to end"),
@@ -29,6 +29,7 @@ const SUBJECTS: [(&str, &str); 8] = [
     ("devices", "Sockets bound to a device"),
     ("udp", "UDP"),
     ("ramp", "Over time"),
+    ("random", "Random states"),
 ];
 
 const PREFACE: &str = "\

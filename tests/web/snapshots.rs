@@ -30,6 +30,7 @@ fn destination(address: &str, used: u32, reusable: u32) -> Destination {
         reusable,
         bind_first: 0,
         closes_per_second: 0.0,
+        certainly_blocked: used - reusable,
         states: StateCounts::default(),
     }
 }
@@ -55,6 +56,7 @@ fn ephemeral() -> Ephemeral {
             held: 0,
             bind_first: 0,
             bind_first_ambiguous: 0,
+            held_ambiguous: 0,
             available_destination: 1000,
             available_source: 1000,
         },
@@ -72,6 +74,7 @@ fn ephemeral() -> Ephemeral {
             tcp_source: 0.25,
             udp_source: 0.0,
         },
+        upper: Utilization::default(),
         peak: Utilization {
             tcp_destination: 0.875,
             tcp_source: 0.25,

@@ -78,6 +78,7 @@ fn reuse_on_loopback_uses_nothing_up_there_alone() {
 fn doubtful_ports_do_not_accuse_and_count_once() {
     let mut own = ports(toward(20_000, State::Established));
     own.capacity.bind_first_ambiguous = 5_884;
+    own.destinations.rows[0].certainly_blocked = 20_000 - 5_884;
     let findings = now(&with_ports(own.clone()));
     assert_eq!(ids(&findings), ["ephemeral-destination"]);
     assert!(
@@ -86,7 +87,7 @@ fn doubtful_ports_do_not_accuse_and_count_once() {
     );
 
     // 4,000 ports are in use for others.
-    own.sources.tcp[1].used = 24_000;
+    own.destinations.rows[0].certainly_blocked = 20_000 - 1_884;
     let findings = now(&with_ports(own));
     let words = words(&findings[0]);
     assert!(words.contains("between 4,232 and 8,232 free"), "{words}");

@@ -74,7 +74,8 @@ impl<W: Transport> SockDiag<W> {
             restart(into);
             let timeout = whole.timeout.saturating_sub(started.elapsed());
             let deadline = Deadline { timeout, ..whole };
-            match self.attempt(what, deadline, &mut |socket| each(into, socket)) {
+            let each = &mut |record: SocketRecord<'_>| each(into, record.socket());
+            match self.attempt(what, deadline, each) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     self.interrupted += 1;
@@ -100,11 +101,27 @@ impl<W: Transport> SockDiag<W> {
         }
     }
 
+    /// The records themselves, once.
+    ///
+    /// # Errors
+    /// Any ending but a whole dump.
+    pub(super) fn dump_records(
+        &mut self,
+        what: Dump,
+        deadline: Deadline<'_>,
+        each: &mut impl FnMut(SocketRecord<'_>),
+    ) -> Result<(), DumpError> {
+        match self.attempt(what, deadline, each)? {
+            true => Ok(()),
+            false => Err(DumpError::Interrupted),
+        }
+    }
+
     fn attempt(
         &mut self,
         what: Dump,
         deadline: Deadline<'_>,
-        each: &mut impl FnMut(Socket),
+        each: &mut impl FnMut(SocketRecord<'_>),
     ) -> Result<bool, DumpError> {
         let mut consistent = true;
         for (kind, payload) in what.requests(self.family_by_family) {
@@ -119,7 +136,7 @@ impl<W: Transport> SockDiag<W> {
             let mut malformed = false;
             consistent &= dumper.dump(&request, deadline, |payload| {
                 match SocketRecord::parse(payload) {
-                    Some(record) => each(record.socket()),
+                    Some(record) => each(record),
                     None => malformed = true,
                 }
             })?;

@@ -48,7 +48,7 @@ impl<'b> SocketRecord<'b> {
             family,
             state,
             addresses: self.addresses(family),
-            local_port: u16::from_be_bytes(self.bytes(4)),
+            local_port: self.local_port(),
             remote_port: u16::from_be_bytes(self.bytes(6)),
             device: self.word(40),
             time_wait_remaining_ms: (self.fixed[2] == TIMER_TIME_WAIT).then(|| self.word(52)),
@@ -84,6 +84,16 @@ impl<'b> SocketRecord<'b> {
         options
             .and_then(|options| options.get(1).copied())
             .unwrap_or(0)
+    }
+
+    #[inline]
+    pub fn local_port(&self) -> u16 {
+        u16::from_be_bytes(self.bytes(4))
+    }
+
+    /// Whether the kernel sends the socket's options at all.
+    pub fn has_options(&self) -> bool {
+        self.attribute(INET_DIAG_SOCKOPT).is_some()
     }
 
     /// Inode number of the cgroup v2 directory of the socket. `None` for

@@ -26,6 +26,8 @@ pub enum Dump {
     TcpSockets {
         bound: bool,
     },
+    /// Those that are bound and nothing more.
+    TcpBoundOnly,
     Udp,
 }
 
@@ -40,6 +42,7 @@ impl Dump {
             Self::TcpSockets { bound: false } => {
                 (IPPROTO_TCP, ALL_STATES & !LISTEN_ONLY & !BOUND_ONLY)
             }
+            Self::TcpBoundOnly => (IPPROTO_TCP, BOUND_ONLY),
             Self::Udp => (IPPROTO_UDP, ALL_STATES),
         };
         if self.has_older_request() && !by_family {
@@ -51,7 +54,7 @@ impl Dump {
     }
 
     pub(super) fn has_older_request(self) -> bool {
-        matches!(self, Self::TcpListeners | Self::TcpSockets { .. })
+        self != Self::Udp
     }
 }
 

@@ -94,6 +94,14 @@ fn figures(html: &mut Html, snapshot: &Snapshot, now: SystemTime) {
     for finding in findings(snapshot) {
         html.finding(&finding.title, &finding.lines);
     }
+    let kernels = snapshot
+        .namespaces
+        .iter()
+        .take(1)
+        .filter_map(|namespace| namespace.facts.kernel.measured());
+    for untold in kernels.flat_map(|kernel| kernel.untold()) {
+        html.paragraph(format_args!("{untold}"));
+    }
     for namespace in &snapshot.namespaces {
         html.raw("<section>\n");
         html.heading(format_args!("Network namespace {}", namespace.name));

@@ -19,6 +19,8 @@ pub struct Capacity {
     pub held: u32,
     pub bind_first: u32,
     pub bind_first_ambiguous: u32,
+    /// Of those, ports that sockets may hold that the kernel does not dump.
+    pub held_ambiguous: u32,
     pub available_destination: u32,
     pub available_source: u32,
     /// Ports from 1024 on outside the range, not reserved, that no TCP listener has.
@@ -37,7 +39,9 @@ metrics! {
     BIND_FIRST: gauge "sockdiag_ephemeral_ports_bind_first" []
         "Ports in the range, beside the held ones, that plain connect() will not touch because bind() made them, as of the last poll; an estimate from the ports' parity and earlier polls (sock_diag).";
     AMBIGUOUS: gauge "sockdiag_ephemeral_ports_bind_first_ambiguous" []
-        "Ports in the range that bind() may have made as well, it cannot be told: the truth for plain connect() lies between none and all of them lost, as of the last poll (sock_diag).";
+        "Ports in the range that bind() may have made or hold as well, it cannot be told: the truth for plain connect() lies between none and all of them lost, as of the last poll (sock_diag).";
+    HELD_AMBIGUOUS: gauge "sockdiag_ephemeral_ports_held_ambiguous" []
+        "Ports in the range that bound, unconnected TCP sockets may hold beside the held ones, as of the last poll; 0 from Linux 6.8 on, which dumps them (net/sockstat, alloc).";
     AVAILABLE: gauge "sockdiag_ephemeral_ports_available" [scope]
         "Capacity as of the last poll: destination is what plain connect() can have toward one destination from one source, source what bind(0), bind-before-connect and UDP can have on one address (ip_local_port_range, sock_diag).";
     SUSTAINABLE: gauge "sockdiag_ephemeral_sustainable_connects_per_second" []
@@ -51,14 +55,17 @@ impl Capacity {
     pub fn of(settings: &Settings, dump: &TcpDump<'_>, origin: &Origin) -> Self {
         let held = dump.count.ports.held.len();
         let available_source = dump.policy.effective.len();
+        let available = available_source.saturating_sub(held + origin.bind_first);
+        let held_ambiguous = dump.unseen.min(available);
         Self {
             unused_outside: unused_outside(settings, &dump.count.ports.listening),
             reserved: settings.range.size() - available_source,
             settings: settings.clone(),
             held,
             bind_first: origin.bind_first,
-            bind_first_ambiguous: origin.ambiguous,
-            available_destination: available_source.saturating_sub(held + origin.bind_first),
+            bind_first_ambiguous: available.min(origin.ambiguous + held_ambiguous),
+            held_ambiguous,
+            available_destination: available,
             available_source,
         }
     }
@@ -71,6 +78,15 @@ impl Capacity {
     /// The pool of bind(0) and UDP on one address, with so many ports held.
     pub fn on_address(&self, used: u32) -> Pool {
         Pool::new(used, self.available_source)
+    }
+
+    /// The same pools if all that is ambiguous is lost.
+    pub fn toward_at_worst(&self, certainly_blocked: u32) -> Pool {
+        self.toward(certainly_blocked + self.bind_first_ambiguous)
+    }
+
+    pub fn on_address_at_worst(&self, used: u32) -> Pool {
+        self.on_address(used + self.held_ambiguous)
     }
 
     /// Connections per second to one destination that can go on for ever.
@@ -87,6 +103,7 @@ impl Capacity {
             (&HELD, self.held.into()),
             (&BIND_FIRST, self.bind_first.into()),
             (&AMBIGUOUS, self.bind_first_ambiguous.into()),
+            (&HELD_AMBIGUOUS, self.held_ambiguous.into()),
         ];
         for (metric, value) in single {
             sink.sample(metric, &[], value);

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::origin::Origin;
 use crate::count::counters::Counters;
 use crate::count::key::{Key, Tag};
-use crate::count::keys::{Keys, LostByKey, Tabled, without_device};
+use crate::count::keys::{Keys, Tabled, without_device};
 use crate::count::policy::RECENT_MS;
 use crate::count::table::Table;
 use crate::kernel::netns::device_name;
@@ -33,6 +33,9 @@ pub struct Destination {
     pub bind_first: u32,
     pub closes_per_second: f64,
     pub states: StateCounts,
+    /// Of the blocked ones, sockets on ports of which it is known that connect() made them.
+    #[serde(skip)]
+    pub certainly_blocked: u32,
 }
 
 impl Destination {
@@ -66,6 +69,9 @@ pub struct Destinations {
     /// Most ports that are gone toward any of them, listed or not.
     #[serde(skip)]
     pub worst_blocked: u32,
+    /// The same among ports of which it is known that connect() made them.
+    #[serde(skip)]
+    pub worst_certainly_blocked: u32,
 }
 
 metrics! {
@@ -102,12 +108,12 @@ impl Destinations {
         k: usize,
         ranking: &mut Ranking<DestinationKey>,
     ) -> Self {
-        let (mut all, mut worst) = (0_u32, None);
-        let lost = &origin.lost;
-        let sizes = sizes(&keys.v4, keys, lost)
-            .chain(sizes(&keys.v6, keys, lost))
-            .map(|(key, used, blocked)| {
+        let (mut all, mut worst, mut worst_certainly) = (0_u32, None, 0);
+        let sizes = sizes(&keys.v4, keys, origin)
+            .chain(sizes(&keys.v6, keys, origin))
+            .map(|(key, used, blocked, certainly)| {
                 all += 1;
+                worst_certainly = certainly.max(worst_certainly);
                 if blocked > 0 && worst.is_none_or(|(most, _)| blocked > most) {
                     worst = Some((blocked, key));
                 }
@@ -122,7 +128,11 @@ impl Destinations {
         }
         Self {
             folded: all - listed.len() as u32,
-            rows: listed.iter().map(|key| describe(keys, lost, key)).collect(),
+            rows: listed
+                .iter()
+                .map(|key| describe(keys, origin, key))
+                .collect(),
+            worst_certainly_blocked: worst_certainly,
             worst_blocked: worst.map_or(0, |(blocked, _)| blocked),
         }
     }
@@ -149,17 +159,20 @@ impl Destinations {
 fn sizes<A: Tabled>(
     table: &Table<A>,
     keys: &Keys,
-    lost: &LostByKey,
-) -> impl Iterator<Item = (DestinationKey, u32, u32)> {
+    origin: &Origin,
+) -> impl Iterator<Item = (DestinationKey, u32, u32, u32)> {
+    let lost = &origin.lost;
     let outbound = table
         .ports()
         .filter(|(_, key, ..)| key.direction() == Direction::Outbound);
     outbound.filter_map(move |(at, key, mut used, mut blocked)| {
         blocked -= lost.get(A::index(at)).blocked();
+        let mut certainly = origin.certainly(A::index(at), blocked);
         if let Some(at) = without_device(table, key) {
             let beside = lost.counters(table, at);
             used += beside.in_range;
             blocked += beside.blocked();
+            certainly += origin.certainly(A::index(at), beside.blocked());
         }
         let name = DestinationKey {
             source: key.local.to_ip(),
@@ -167,13 +180,13 @@ fn sizes<A: Tabled>(
             port: key.port,
             device: keys.device(key.tag.slot()),
         };
-        (used > 0).then_some((name, used, blocked))
+        (used > 0).then_some((name, used, blocked, certainly))
     })
 }
 
-fn describe(keys: &Keys, lost: &LostByKey, key: &DestinationKey) -> Destination {
-    let counters = counters(&keys.v4, keys, lost, key)
-        .or_else(|| counters(&keys.v6, keys, lost, key))
+fn describe(keys: &Keys, origin: &Origin, key: &DestinationKey) -> Destination {
+    let (counters, certainly_blocked) = counters(&keys.v4, keys, origin, key)
+        .or_else(|| counters(&keys.v6, keys, origin, key))
         .unwrap_or_default();
     Destination {
         source: key.source,
@@ -186,6 +199,7 @@ fn describe(keys: &Keys, lost: &LostByKey, key: &DestinationKey) -> Destination 
         bind_first: counters.lost,
         closes_per_second: f64::from(counters.recent) / (f64::from(RECENT_MS) / 1000.0),
         states: counters.states,
+        certainly_blocked,
     }
 }
 
@@ -193,9 +207,10 @@ fn describe(keys: &Keys, lost: &LostByKey, key: &DestinationKey) -> Destination 
 fn counters<A: Tabled>(
     table: &Table<A>,
     keys: &Keys,
-    lost: &LostByKey,
+    origin: &Origin,
     name: &DestinationKey,
-) -> Option<Counters> {
+) -> Option<(Counters, u32)> {
+    let lost = &origin.lost;
     let key = Key {
         local: A::of_ip(name.source)?,
         remote: A::of_ip(name.destination)?,
@@ -203,9 +218,11 @@ fn counters<A: Tabled>(
         tag: Tag::new(Direction::Outbound, keys.known_slot(name.device)?),
     };
     let at = table.find(&key);
-    let mut counters = at.map_or_else(Counters::default, |at| lost.counters(table, at));
-    if let Some(at) = without_device(table, &key) {
-        counters.merge(&lost.counters(table, at));
+    let (mut counters, mut certainly) = (Counters::default(), 0);
+    for at in at.into_iter().chain(without_device(table, &key)) {
+        let found = lost.counters(table, at);
+        certainly += origin.certainly(A::index(at), found.blocked());
+        counters.merge(&found);
     }
-    Some(counters)
+    Some((counters, certainly))
 }

@@ -35,6 +35,8 @@ pub struct Ephemeral {
     pub sources: Sources,
     pub utilization: Utilization,
     pub peak: Utilization,
+    /// If all that is ambiguous is lost.
+    pub upper: Utilization,
 }
 
 #[derive(Default)]
@@ -83,7 +85,14 @@ impl Subject for Ephemeral {
                 None => 0.0,
             },
         };
+        let certainly = destinations.worst_certainly_blocked;
+        let upper = Utilization {
+            tcp_destination: capacity.toward_at_worst(certainly).share(),
+            tcp_source: capacity.on_address_at_worst(sources.worst_tcp).share(),
+            udp_source: utilization.udp_source,
+        };
         Ok(Self {
+            upper,
             peak: memory.peaks.record(utilization, limits.peak_window),
             capacity,
             destinations,
@@ -99,7 +108,8 @@ impl Subject for Ephemeral {
         self.destinations.export(sink);
         self.sources.export(sink);
         let has_udp = self.sources.udp.is_some();
-        utilization::export(&self.utilization, &self.peak, has_udp, sink);
+        let all = [&self.utilization, &self.peak, &self.upper];
+        utilization::export(all, has_udp, sink);
     }
 
     fn series(limits: &SubjectLimits) -> usize {
@@ -115,6 +125,12 @@ impl Ephemeral {
     pub fn free_toward(&self, destination: &Destination) -> u32 {
         let capacity = self.capacity.available_destination;
         capacity.saturating_sub(destination.blocked())
+    }
+
+    /// The same if all that is ambiguous is lost.
+    pub fn free_at_least_toward(&self, destination: &Destination) -> u32 {
+        let worst = self.capacity.toward_at_worst(destination.certainly_blocked);
+        (worst.free() as u32).min(self.free_toward(destination))
     }
 }
 

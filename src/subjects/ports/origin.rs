@@ -10,7 +10,7 @@
 
 use std::io;
 
-use crate::count::keys::{Candidate, LostByKey};
+use crate::count::keys::{Candidate, KeyIndex, LostByKey};
 use crate::count::policy::{KnownPorts, PortPolicy};
 use crate::count::tcp::TcpCount;
 use crate::model::ports::PortSet;
@@ -66,6 +66,16 @@ pub struct Origin {
     pub lost: LostByKey,
     /// The sockets on ambiguous ports; `None` where those are all ports in use.
     pub unclear: Option<LostByKey>,
+}
+
+impl Origin {
+    /// Of so many blocked ports of a key, those that connect() made for certain.
+    pub fn certainly(&self, key: KeyIndex, blocked: u32) -> u32 {
+        let unclear = self.unclear.as_ref();
+        unclear.map_or(0, |by_key| {
+            blocked.saturating_sub(by_key.get(key).blocked())
+        })
+    }
 }
 
 impl OriginMemory {

@@ -45,6 +45,7 @@ fn poll(
     let whole = Reading::take(|| Ok(()));
     let visit = Visit {
         limits: &limits(k),
+        features: &crate::kernel::features::KernelFeatures::ALL,
         ask: None,
         procfs: &Procfs::new("/nowhere"),
         stop: &Default::default(),
@@ -54,6 +55,7 @@ fn poll(
             udp: &whole,
             scratch: &scratch,
             policy: &policy,
+            unseen: 0,
         }),
     };
     Ephemeral::collect(&Inputs::new(&visit), memory).unwrap()

@@ -31,14 +31,16 @@ metrics! {
         "Share of the capacity that is gone for the worst of all destinations or sources that are tracked, as of the last poll; at 1 the next call fails (sock_diag).";
     PEAK: gauge "sockdiag_ephemeral_utilization_peak_ratio" [protocol, scope]
         "Highest utilization over all polls of the last poll.peak_window, as of the last poll (sock_diag).";
+    UPPER: gauge "sockdiag_ephemeral_utilization_upper_ratio" [protocol, scope]
+        "Share of the capacity that is gone for the worst of all destinations or sources if all that cannot be told is lost, as of the last poll; equal to the utilization ratio where the kernel tells all (sock_diag).";
 }
 
 /// Three scopes of each.
 pub const SERIES: usize = 3 * METRICS.len();
 
-/// Without a dump of UDP sockets there is no figure of them.
-pub fn export(now: &Utilization, peak: &Utilization, has_udp: bool, sink: &mut dyn Sink) {
-    for (metric, utilization) in [(&UTILIZATION, now), (&PEAK, peak)] {
+/// Now, at its peak, and at worst. Without a dump of UDP sockets there is no figure of them.
+pub fn export(all: [&Utilization; 3], has_udp: bool, sink: &mut dyn Sink) {
+    for (metric, utilization) in [&UTILIZATION, &PEAK, &UPPER].into_iter().zip(all) {
         for (protocol, scope, value) in utilization.scopes() {
             if protocol == "tcp" || has_udp {
                 sink.sample(metric, &[protocol, scope], value);

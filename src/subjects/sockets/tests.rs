@@ -21,6 +21,7 @@ fn tcp(socks: &[Sock], always: &[u16], k: usize) -> TcpSockets {
         count: &scratch.tcp,
         listeners: &scratch.listeners,
         policy: &policy,
+        unseen: 0,
     };
     TcpSockets::of(&dump, &limits(always, k), &mut Ranking::default())
 }
