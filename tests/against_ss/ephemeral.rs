@@ -38,6 +38,9 @@ impl Model {
         page.put("ephemeral_ports_held", &[], held.len());
         page.put("ephemeral_ports_bind_first", &[], bind_first);
         page.put("ephemeral_ports_bind_first_ambiguous", &[], 0);
+        page.put("ephemeral_ports_held_ambiguous", &[], 0);
+        // The range ends below Kubernetes' NodePorts.
+        page.put("ephemeral_ports_node_port_overlap", &[], 0);
         for (scope, count) in [("destination", destination), ("source", source)] {
             page.put("ephemeral_ports_available", &[("scope", scope)], count);
         }
@@ -64,6 +67,7 @@ impl Model {
             let ratio = worst as f64 / available as f64;
             page.put_f64("ephemeral_utilization_ratio", &labels, ratio);
             page.put_f64("ephemeral_utilization_peak_ratio", &labels, ratio);
+            page.put_f64("ephemeral_utilization_upper_ratio", &labels, ratio);
         }
     }
 

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use sockdiag_exporter::kernel::features::KernelFeatures;
+
 use crate::support::exposition::Series;
 use crate::support::ss::{End, Family, Record};
 
@@ -52,6 +54,8 @@ pub struct Model {
     pub reserved: Vec<RangeInclusive<u16>>,
     /// Local ports of sockets that were bound to port 0 before they connected.
     pub bind_first: BTreeSet<u16>,
+    /// Of the kernel that runs.
+    pub features: KernelFeatures,
     /// Whether all TIME_WAIT is younger than ten seconds; else all is older.
     pub closes_are_recent: bool,
 }
@@ -93,9 +97,15 @@ impl Model {
         page
     }
 
+    /// Those that this kernel tells of.
+    fn tcp_states(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let all = self.features.bound_only_sockets;
+        every_tcp_state().filter(move |&(state, _)| all || state != BOUND)
+    }
+
     fn sockets(&self, page: &mut Page) {
         for (family, name) in [(Family::V4, "inet"), (Family::V6, "inet6")] {
-            for (state, label) in every_tcp_state() {
+            for (state, label) in self.tcp_states() {
                 let labels = [("protocol", "tcp"), ("family", name), ("state", label)];
                 let found = |r: &&Record| r.family == family && r.state == state;
                 page.put("sockets", &labels, self.tcp.iter().filter(found).count());
@@ -110,7 +120,7 @@ impl Model {
 
     fn directions(&self, page: &mut Page) {
         for direction in ["inbound", "outbound"] {
-            for (state, label) in every_tcp_state() {
+            for (state, label) in self.tcp_states() {
                 let found = |r: &&Record| {
                     r.state == state && self.is_inbound(r) == (direction == "inbound")
                 };
