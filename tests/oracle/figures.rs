@@ -212,7 +212,10 @@ impl Oracle {
         let least = before.least(pool);
         let opened = open_until_refused(pool, plan);
         let kernel = opened.len() as i64;
-        let foretold = format!("{least} to {most}");
+        let foretold = match least == most {
+            true => most.to_string(),
+            false => format!("{least} to {most}"),
+        };
         table::row(what, kernel, &foretold);
         if !(least..=most).contains(&kernel) {
             eprintln!("{what}: {kernel} opened, {foretold} foretold: {before:#?}");

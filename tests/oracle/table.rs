@@ -38,7 +38,11 @@ const PREFACE: &str = "\
 `tests/oracle` brings a namespace of its own into each of these cases with real sockets, polls it through the code that
 serves `/metrics`, and then opens sockets until the kernel refuses. *Kernel* is how many it opened, *exporter* how many the
 metrics had said are free before; both have to be equal, and the utilization ratio has to read 1 after the refusal. The range
-is 40000 to 40099 where nothing else is said. Made by `UPDATE_ORACLE=1 cargo test --test oracle`.
+is 40000 to 40099 where nothing else is said. Made by `UPDATE_ORACLE=1 cargo test --test oracle`. Where a kernel keeps something to
+itself ([kernels.md](kernels.md)) the metrics tell two ends, and the number has to lie between them; here they tell one.
+
+The random states at the end are 300 of as many as one likes: `SOCKDIAG_SCENARIOS=2500 cargo test --test oracle random`, from
+`SOCKDIAG_SEED` on; each that lies outside prints its seed.
 
 A range of odd size is the one exception: the kernel's search rounds the size down to an even number (`remaining &= ~1`
 in `__inet_hash_connect` and `inet_csk_find_open_port`) and so leaves out one port, another one each time. The last port may
