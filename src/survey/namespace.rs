@@ -107,8 +107,8 @@ impl Namespace {
             return PortPolicy::default();
         };
         let effective = settings.effective();
-        let known = self.memories.ephemeral.origin.recall(&effective, ask);
-        settings.policy(effective, known, ask.is_some())
+        let (known, can_ask) = self.memories.ephemeral.origin.recall(&effective, ask);
+        settings.policy(effective, known, can_ask)
     }
 }
 
@@ -162,7 +162,7 @@ impl<T: Transport> Surveyor<T> {
             let settings = Settings::read(&self.procfs);
             settings.map_err(|error| Missing::failed(Source::PortSettings, error.reason(), &error))
         });
-        let ask = self.ask.as_ref().map(|ask| &**ask as Ask<'_>);
+        let ask = self.ask();
         let policy = with_dump.then(|| namespace.policy(&settings, ask));
         let allocated = self.allocated();
         if let Some(policy) = &policy {
@@ -181,7 +181,7 @@ impl<T: Transport> Surveyor<T> {
         let visit = Visit {
             limits: &self.limits.subjects,
             features: &self.features,
-            ask: self.ask.as_ref().map(|ask| &**ask as Ask<'_>),
+            ask: self.ask(),
             procfs: &self.procfs,
             stop,
             settings: &settings,
@@ -194,6 +194,12 @@ impl<T: Transport> Surveyor<T> {
             }),
         };
         namespace.facts.collect(&visit, &mut namespace.memories);
+    }
+
+    /// `None` where the kernel has no answers.
+    fn ask(&self) -> Option<Ask<'_>> {
+        let ask = self.ask.as_ref().filter(|_| self.features.port_probe);
+        ask.map(|ask| &**ask as Ask<'_>)
     }
 
     /// TCP sockets of the machine, bound to a port or not (`alloc` of net/sockstat);

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use sockdiag_exporter::kernel::features::KernelFeatures;
 use sockdiag_exporter::kernel::port_probe::connect_can_have;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
@@ -142,7 +143,9 @@ impl Oracle {
         let config = patience::config();
         let limits = daemon::survey_limits(&config).expect("limits that fit");
         let procfs = Procfs::new(&config.procfs.root);
-        let surveyor = Surveyor::new(limits, procfs, SockDiag::new()).asking(connect_can_have);
+        let surveyor = Surveyor::new(limits, procfs, SockDiag::new())
+            .on(KernelFeatures::probe(true))
+            .asking(connect_can_have);
         Self(Some((surveyor, Namespace::own("host").expect("/proc"))))
     }
 

@@ -79,20 +79,19 @@ impl Origin {
 }
 
 impl OriginMemory {
-    /// What is known of the ports of the range, asked again as far as that goes.
-    pub fn recall(&mut self, effective: &PortSet, ask: Option<Ask<'_>>) -> KnownPorts {
+    /// What is known of the ports of the range, asked again as far as that goes, and
+    /// whether the kernel answers.
+    pub fn recall(&mut self, effective: &PortSet, ask: Option<Ask<'_>>) -> (KnownPorts, bool) {
         let mut known = KnownPorts {
             lost: self.lost.get().and(effective),
             free: self.free.get().and(effective),
         };
-        if let Some(ask) = ask {
-            self.ask_again(&mut known, ask);
-        }
-        known
+        let answers = ask.is_some_and(|ask| self.ask_again(&mut known, ask));
+        (known, answers)
     }
 
     /// In turn, so that every port has its turn in the end.
-    fn ask_again(&mut self, known: &mut KnownPorts, ask: Ask<'_>) {
+    fn ask_again(&mut self, known: &mut KnownPorts, ask: Ask<'_>) -> bool {
         let from = self.again_from;
         let mut all = known.lost.clone();
         all.union_with(&known.free);
@@ -107,10 +106,11 @@ impl OriginMemory {
                     known.lost.insert(port);
                 }
                 Ok(_) => {}
-                Err(_) => break,
+                Err(_) => return false,
             }
         }
         self.again_from = turn.next().unwrap_or(0);
+        true
     }
 
     /// Classifies the ports of one dump.
@@ -127,6 +127,7 @@ impl OriginMemory {
         };
         let presumed = self.presume(tcp, policy, &known);
         let fresh: PortSet = tcp.ports.candidates.iter().map(|one| one.port).collect();
+        let ask = ask.filter(|_| policy.can_ask);
         let unclear = ask.and_then(|ask| ask_about(fresh, policy, &mut known, ask));
         let is_asked = unclear.is_some();
         let unclear = unclear.unwrap_or_else(|| in_use.clone().minus(&known.lost));

@@ -35,7 +35,7 @@ fn poll(
     k: usize,
 ) -> Ephemeral {
     let effective = settings.effective();
-    let known = memory.origin.recall(&effective, None);
+    let (known, _) = memory.origin.recall(&effective, None);
     let policy = settings.policy(effective, known, false);
     let mut scratch = Scratch::new(10_000);
     count(&mut scratch, &policy, tcp, &[]);

@@ -32,8 +32,7 @@ impl Polls {
 
     fn poll_asking(&mut self, first: u16, socks: &[Sock], ask: Option<Ask<'_>>) -> Poll {
         let mut policy = policy(first, first + 99);
-        policy.known = self.memory.recall(&policy.effective, ask);
-        policy.can_ask = ask.is_some();
+        (policy.known, policy.can_ask) = self.memory.recall(&policy.effective, ask);
         let mut scratch = Scratch::new(10_000);
         count(&mut scratch, &policy, socks, &[]);
         Poll {
@@ -167,7 +166,7 @@ fn too_many_new_ports_are_asked_about_in_turn() {
     };
     let mut memory = OriginMemory::default();
     let mut poll = || {
-        policy.known = memory.recall(&policy.effective, Some(&ask));
+        (policy.known, _) = memory.recall(&policy.effective, Some(&ask));
         let mut scratch = Scratch::new(10_000);
         count(&mut scratch, &policy, &socks, &[]);
         let origin = memory.classify(&scratch.tcp, &policy, Some(&ask));
@@ -191,6 +190,13 @@ fn where_the_kernel_stops_answering_parity_has_to_do() {
     let ask = |_| Err(io::ErrorKind::PermissionDenied.into());
     let poll = Polls::default().poll_asking(40_000, &socks, Some(&ask));
     assert_eq!(poll.figures(), (30, 0));
+
+    // What it said before may be so no longer.
+    let socks = toward(A, ONE, offsets(40_000, 0, 30));
+    let mut polls = Polls::default();
+    assert_eq!(polls.poll_with(|_| false, &socks).figures(), (0, 0));
+    let poll = polls.poll_asking(40_000, &socks, Some(&ask));
+    assert_eq!(poll.figures(), (0, 30));
 }
 
 #[test]
@@ -282,7 +288,7 @@ fn inbound_sockets_and_reserved_ports_are_no_suspects() {
     let mut memory = OriginMemory::default();
     let mut policy = policy(40_000, 40_099);
     policy.effective.remove(40_013);
-    policy.known = memory.recall(&policy.effective, None);
+    (policy.known, _) = memory.recall(&policy.effective, None);
     let mut socks = toward(A, ONE, [40_011, 40_013]);
     socks.push(bound(State::Listen, "[::]:40011"));
     let mut scratch = Scratch::new(100);
