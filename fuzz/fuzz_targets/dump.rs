@@ -1,4 +1,4 @@
-//! A datagram from anybody → frames → records → listeners, tally, ports.
+//! A datagram from anybody → frames → records → counts, subjects.
 //!
 //! `cargo +nightly fuzz run dump -- -max_total_time=60`
 
@@ -9,10 +9,11 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
-use sockdiag_exporter::collectors::observer::{Limits, Observer};
-use sockdiag_exporter::kernel::netlink::Wire;
+use sockdiag_exporter::kernel::netlink::transport::Transport;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
+use sockdiag_exporter::subjects::limits::SubjectLimits;
+use sockdiag_exporter::survey::namespace::{Namespace, SurveyLimits, Surveyor};
 
 /// Answers every request with the same datagrams, the fuzzer's and DONE, under
 /// the number of the request: else the first check would end every dump.
@@ -32,7 +33,7 @@ fn number(mut datagram: Vec<u8>, sequence: [u8; 4]) -> Vec<u8> {
     datagram
 }
 
-impl Wire for Answers {
+impl Transport for Answers {
     fn send(&mut self, request: &[u8]) -> io::Result<()> {
         let sequence = [request[8], request[9], request[10], request[11]];
         let mut done = vec![20, 0, 0, 0, 3, 0, 2, 0];
@@ -51,15 +52,17 @@ impl Wire for Answers {
 
 fuzz_target!(|datagram: &[u8]| {
     let records = datagram.to_vec();
-    let limits = Limits {
-        peers: 2,
-        destinations: 2,
-        sources: 2,
-        local_ports: 2,
+    let limits = SurveyLimits {
+        subjects: SubjectLimits {
+            peers: 2,
+            destinations: 2,
+            sources: 2,
+            local_ports: 2,
+            always: vec![80],
+            peak_window: Duration::from_secs(60),
+        },
         tracked_keys: 8,
-        always: vec![80],
         dump_timeout: Duration::from_secs(5),
-        peak_window: Duration::from_secs(60),
     };
     let proc = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/proc");
     let sock_diag = SockDiag::with(move || {
@@ -68,8 +71,11 @@ fuzz_target!(|datagram: &[u8]| {
             queued: Vec::new(),
         })
     });
-    let mut observer = Observer::new(limits, Procfs::new(proc), sock_diag);
+    // Any answer about ports, as odd as the rest.
+    let ask = |port: u16| Ok(port.count_ones().is_multiple_of(3));
+    let mut surveyor = Surveyor::new(limits, Procfs::new(proc), sock_diag).asking(ask);
+    let mut namespace = Namespace::own("fuzz").expect("/proc");
     for _ in 0..2 {
-        observer.observe(&AtomicBool::new(false));
+        surveyor.dump(&mut namespace, &AtomicBool::new(false));
     }
 });

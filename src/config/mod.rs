@@ -15,6 +15,7 @@ mod kind;
 mod layer;
 mod listen;
 mod load;
+mod loaded;
 mod log;
 mod rules;
 mod value;
@@ -22,7 +23,7 @@ mod value;
 pub use env::PREFIX;
 pub use keys::names as key_names;
 pub use listen::parse_listen;
-pub use load::Loaded;
+pub use loaded::Loaded;
 pub use log::{LogFormat, LogLevel};
 pub use value::parse_duration;
 

@@ -1,7 +1,7 @@
 //! What must hold between two keys that are each fine by themselves.
 
 use super::Config;
-use super::load::Loaded;
+use super::loaded::Loaded;
 
 struct Rule {
     left: &'static str,

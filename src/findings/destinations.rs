@@ -156,6 +156,12 @@ fn destination(
             about(time)
         )
     }));
+    if let Some(width @ 1..) = ports.capacity.settings.step_width {
+        because.push(format!(
+            "Each connect() that searches for one of the last ports takes longer than it must: ip_local_port_step_width is {}, 0 is the default.",
+            grouped(width)
+        ));
+    }
     because.extend(doubt(least, numbers.free));
     let then = match numbers.free {
         0 => "the next connect() fails with EADDRNOTAVAIL".to_owned(),

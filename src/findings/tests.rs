@@ -68,6 +68,7 @@ fn ports(row: Destination) -> Ephemeral {
                 tw_reuse: 0,
                 tw_reuse_delay: 1000,
                 timestamps: 1,
+                step_width: None,
             },
             reserved: 0,
             held: 0,

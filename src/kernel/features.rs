@@ -2,13 +2,12 @@
 //! into older kernels, so that a release does not tell.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde::Serialize;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::Socket;
 
 use super::netlink::DumpError;
 use super::netlink::dump::Deadline;
@@ -18,9 +17,6 @@ use super::sock_diag::{Dump, SockDiag, SocketRecord};
 
 /// A host with a million sockets answers each question within a tenth of this.
 const TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A local address that no other program uses.
-const OURS: Ipv4Addr = Ipv4Addr::new(127, 83, 68, 71);
 
 /// What this kernel has; `false` also where that could not be found out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -88,21 +84,12 @@ impl KernelFeatures {
     }
 }
 
-/// A TCP socket that is bound to this port, or to one of the kernel's choice, and the
-/// port.
-pub(super) fn bound(port: u16) -> io::Result<(Socket, u16)> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
-    socket.bind(&SocketAddr::from((OURS, port)).into())?;
-    let port = socket.local_addr()?.as_socket().map_or(0, |at| at.port());
-    Ok((socket, port))
-}
-
-/// The same where the ephemeral ports may be exhausted.
+/// A bound socket and its port, also where the ephemeral ports are exhausted.
 fn bound_anywhere() -> io::Result<(Socket, u16)> {
     let outside = 1024..1088;
     std::iter::once(0)
         .chain(outside)
-        .find_map(|port| bound(port).ok())
+        .find_map(|port| port_probe::bound(port).ok())
         .ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }
 

@@ -18,13 +18,11 @@ use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::features;
-
 /// An endpoint that nobody uses: loopback, and the port of the discard service.
 const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 69), 9);
 const NOBODY_ELSE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 70), 9);
 /// A local address that no other socket has.
-const JOINING: Ipv4Addr = Ipv4Addr::new(127, 83, 68, 71);
+const OURS: Ipv4Addr = Ipv4Addr::new(127, 83, 68, 71);
 
 /// include/uapi/linux/in.h
 const IP_LOCAL_PORT_RANGE: libc::c_int = 51;
@@ -63,18 +61,27 @@ pub fn connect_can_have(port: u16) -> io::Result<bool> {
 /// As above.
 pub(super) fn is_freed_after_bind() -> io::Result<bool> {
     // A port that nobody has, taken by connect() first.
-    let (bound, port) = features::bound(0)?;
+    let (bound, port) = bound(0)?;
     drop(bound);
     let Some(connected) = connect(port, NOBODY)? else {
         return Err(io::ErrorKind::AddrInUse.into());
     };
     let joining = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     joining.set_reuse_address(true)?;
-    joining.bind(&SocketAddr::from((JOINING, port)).into())?;
+    joining.bind(&SocketAddr::from((OURS, port)).into())?;
     drop(joining);
     let is_freed = connect(port, NOBODY_ELSE)?.is_some();
     drop(connected);
     Ok(is_freed)
+}
+
+/// A TCP socket that is bound to this port, or to one of the kernel's choice, and the
+/// port.
+pub(super) fn bound(port: u16) -> io::Result<(Socket, u16)> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.bind(&SocketAddr::from((OURS, port)).into())?;
+    let port = socket.local_addr()?.as_socket().map_or(0, |at| at.port());
+    Ok((socket, port))
 }
 
 /// The socket, if the kernel gives it this port.

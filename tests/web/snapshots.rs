@@ -45,6 +45,7 @@ fn ephemeral() -> Ephemeral {
         tw_reuse: 2,
         tw_reuse_delay: 1000,
         timestamps: 1,
+        step_width: None,
     };
     let mut device = destination("2001:db8::1", 100, 0);
     device.device = Some("<script>".to_owned());

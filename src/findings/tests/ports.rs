@@ -108,3 +108,15 @@ fn ports_that_can_be_taken_over_are_not_blamed() {
         assert!(words.contains(part), "{part} in {words}");
     }
 }
+
+#[test]
+fn a_wide_step_is_told_where_ports_are_short() {
+    let mut short = ports(toward(20_000, State::Established));
+    assert!(!words(&now(&with_ports(short.clone()))[0]).contains("step_width"));
+    short.capacity.settings.step_width = Some(1_000);
+    let words = words(&now(&with_ports(short))[0]);
+    assert!(
+        words.contains("ip_local_port_step_width is 1,000"),
+        "{words}"
+    );
+}

@@ -15,6 +15,10 @@ pub struct Settings {
     /// Milliseconds.
     pub tw_reuse_delay: u64,
     pub timestamps: u64,
+    /// Largest step from a port that is taken to the next that connect() tries; 0 is the
+    /// usual one (Linux 7.1, 7da62262ec96).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step_width: Option<u64>,
 }
 
 impl Settings {
@@ -39,6 +43,7 @@ impl Settings {
             // Kernels without the file wait for a second.
             tw_reuse_delay: procfs.number(&file("tcp_tw_reuse_delay"))?.unwrap_or(1000),
             timestamps: procfs.number(&file("tcp_timestamps"))?.unwrap_or(1),
+            step_width: procfs.number(&file("ip_local_port_step_width"))?,
         })
     }
 

@@ -19,6 +19,7 @@ fn settings(reserved: &str) -> Settings {
         tw_reuse: 1,
         tw_reuse_delay: 1000,
         timestamps: 1,
+        step_width: None,
     }
 }
 

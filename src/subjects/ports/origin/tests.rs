@@ -155,7 +155,7 @@ fn what_is_known_is_asked_again() {
 fn too_many_new_ports_are_asked_about_in_turn() {
     let mut policy = policy(20_000, 39_999);
     policy.can_ask = true;
-    let destination = |port: u16| if port % 2 == 0 { A } else { B };
+    let destination = |port: u16| if port.is_multiple_of(2) { A } else { B };
     let socks: Vec<_> = (20_000..23_000)
         .flat_map(|port| toward(destination(port), ONE, [port]))
         .collect();
