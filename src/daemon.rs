@@ -209,7 +209,10 @@ fn surveyor(config: &Config) -> Result<Surveyor> {
     if features != KernelFeatures::ALL {
         let lacking = features.each().into_iter().filter(|(_, has_it)| !has_it);
         let names: Vec<_> = lacking.map(|(name, _)| name).collect();
-        tracing::info!(features = names.join(","), "not offered by this kernel");
+        tracing::info!(
+            features = names.join(","),
+            "not offered by this kernel, or switched off"
+        );
     }
     let surveyor = Surveyor::new(
         survey_limits(config)?,

@@ -14,8 +14,8 @@ pub enum KeyIndex {
     V6(u32),
 }
 
-/// An outbound socket, the first on its local address and port, on a port that
-/// connect() does not take first: maybe bind() made it.
+/// An outbound socket on a port whose maker is not known: of any port where the kernel
+/// can be asked, else of those that connect() does not take first.
 #[derive(Clone, Copy)]
 pub struct Candidate {
     pub key: KeyIndex,

@@ -17,8 +17,8 @@ use crate::model::state::{State, StateCounts};
 const AGED_MS: u32 = 5_000;
 /// `LOOPBACK_IFINDEX` (include/net/flow.h).
 const LOOPBACK_DEVICE: u32 = 1;
-/// Ports whose maker is looked into after the dump: 12 bytes each. One address
-/// alone has at most 32,768 of them; those beyond the bound count as connect()'s.
+/// Sockets on ports whose maker is looked into after the dump: 12 bytes each. Those
+/// beyond the bound count toward their destination as if connect() had made the port.
 const CANDIDATES: usize = 1 << 20;
 /// How many look-ups are under way at once. A core has ten to sixteen buffers for
 /// lines that it waits for.

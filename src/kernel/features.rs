@@ -63,10 +63,11 @@ impl KernelFeatures {
             (features.socket_options, features.cgroup_id) = (socket_options, cgroup_id);
         }
         features.port_probe = with_ports && can_ask().unwrap_or(false);
-        features.port_freed_after_bind = match port_probe::is_freed_after_bind() {
-            Ok(freed) => with_ports && freed,
+        let freed = features.port_probe.then(port_probe::is_freed_after_bind);
+        features.port_freed_after_bind = match freed {
+            Some(Ok(freed)) => freed,
             // No port is free to try it with, or it cannot be asked about.
-            Err(_) => release() >= Some((6, 18)),
+            _ => release() >= Some((6, 18)),
         };
         features
     }

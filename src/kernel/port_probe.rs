@@ -6,9 +6,12 @@
 //! socket that may use this one port alone (IP_LOCAL_PORT_RANGE, Linux 6.3) is
 //! connected toward an endpoint that nobody uses. Fast open puts the SYN off until
 //! there is data (TCP_FASTOPEN_CONNECT), and there never is any: nothing is sent, no
-//! counter moves, and closing the socket leaves nothing behind.
+//! counter moves, and closing the socket leaves nothing behind. (While the kernel has
+//! paused fast open because it was blocked elsewhere, tcp_fastopen_blackhole_timeout, one
+//! SYN a poll goes to the loopback, and nothing is learnt.)
 //!
-//! Only ports with sockets may be asked about: for an instant the probe is one more.
+//! Asked about are ports that had sockets at this poll or the last one: for an instant
+//! the probe is one more.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};

@@ -53,7 +53,7 @@ impl Kernel {
             ),
             (
                 self.features.port_probe,
-                "This kernel (before 6.3, or with tcp_fastopen off) does not tell which ports bind() has made: every port in use may be lost to connect() toward others.",
+                "This kernel (before 6.3, or with tcp_fastopen or poll.probe_ports off) does not tell which ports bind() has made: every port in use may be lost to connect() toward others.",
             ),
         ];
         let untold = said.into_iter().filter(|(is_told, _)| !is_told);

@@ -202,15 +202,16 @@ impl<T: Transport> Surveyor<T> {
         ask.map(|ask| &**ask as Ask<'_>)
     }
 
-    /// TCP sockets of the machine, bound to a port or not (`alloc` of net/sockstat);
-    /// `None` where all that matter are dumped.
+    /// TCP sockets of the machine, bound to a port or not (`alloc` of net/sockstat): any
+    /// number where that cannot be read; `None` where all that matter are dumped.
     fn allocated(&self) -> Option<u64> {
         if self.features.bound_only_sockets {
             return None;
         }
         let parse = |text: &str| parse_sockstat(text, "TCP", "alloc");
         let sockstat = "thread-self/net/sockstat";
-        self.procfs.value(sockstat, "TCP sockets", parse).ok()?
+        let read = self.procfs.value(sockstat, "TCP sockets", parse);
+        Some(read.ok().flatten().unwrap_or(u64::MAX))
     }
 
     /// How many TCP sockets there may be beside those that were dumped. TIME_WAIT and

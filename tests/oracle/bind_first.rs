@@ -125,6 +125,27 @@ case!(d5_beyond_half_the_range, [], || {
     }
 });
 
+case!(d8_more_ports_than_questions, [], || {
+    set_port_range(40000, 49999);
+    let _listener = Listener::crowded(address("0.0.0.0:443")).unwrap();
+    let mut oracle = Oracle::lasting();
+    let plan = Plan::tcp(address("127.9.0.1:443"));
+    let _bound = plan
+        .clone()
+        .from(ip("127.0.0.10"))
+        .open_many(5_600)
+        .unwrap();
+    let other = Plan::tcp(address("127.9.0.2:443"));
+    let toward = Pool::Toward("127.0.0.1", "127.9.0.2:443");
+    let what = "5,600 bind-first of 10,000: another destination, at the first poll";
+    drop(oracle.brackets(what, toward, &other));
+    // As many polls as it takes to ask about all.
+    for _ in 0..6 {
+        oracle.poll();
+    }
+    let _rest = oracle.foretells("the same, six polls later", toward, &other);
+});
+
 case!(d6_across_families, [], || stage(40000, |oracle| {
     let v6 = Plan::tcp(address("[::1]:443")).from(ip("::1"));
     let _v6 = v6.open_many(30).unwrap();

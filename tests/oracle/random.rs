@@ -10,7 +10,6 @@ use socket2::Socket;
 
 use crate::figures::{Oracle, Pool, address, ip, open_until_refused};
 use crate::support::netns::{Namespace, set_port_range, set_sysctl};
-use crate::support::patience;
 use crate::support::plan::{Plan, set_option};
 use crate::support::sockets::{Listener, close_in_turn};
 use crate::table;
@@ -200,10 +199,7 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 case!(i1_random_states, [], || {
-    let scenarios = number(
-        "SOCKDIAG_SCENARIOS",
-        BY_DEFAULT / u64::from(patience::factor()).min(10),
-    );
+    let scenarios = number("SOCKDIAG_SCENARIOS", BY_DEFAULT);
     let seed = number("SOCKDIAG_SEED", 1);
     let features = KernelFeatures::probe(true);
     let tells_all = features.bound_only_sockets && features.port_probe;

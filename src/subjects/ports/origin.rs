@@ -21,6 +21,10 @@ const QUESTIONS: usize = 1024;
 /// joined those since, or left them.
 const QUESTIONS_AGAIN: usize = 256;
 
+/// Ports of the half that connect() takes first, asked about at one poll, that speak for
+/// the rest of it.
+const SAMPLE: usize = 128;
+
 /// The preferred half of a busy destination has a few ports free at any moment,
 /// for connections that have just closed: it still counts as full when less than
 /// this part of it is free. Nothing for ranges below 256 ports.
@@ -99,7 +103,8 @@ impl OriginMemory {
         let mut turn = first.into_iter().chain(later);
         for port in turn.by_ref().take(QUESTIONS_AGAIN) {
             match ask(port) {
-                Ok(true) if known.lost.remove(port) => _ = known.free.insert(port),
+                // Who takes it before the dump is asked about like anybody else.
+                Ok(true) if known.lost.remove(port) => {}
                 Ok(false) if known.free.remove(port) => {
                     // bind() joins ports: none is known to be free any more.
                     known.free.clear();
@@ -126,7 +131,8 @@ impl OriginMemory {
             free: policy.known.free.clone().and(&in_use),
         };
         let presumed = self.presume(tcp, policy, &known);
-        let fresh: PortSet = tcp.ports.candidates.iter().map(|one| one.port).collect();
+        let (may_ask, answered) = (ask.is_some(), known.clone());
+        let fresh = in_use.clone().minus(&known.lost).minus(&known.free);
         let ask = ask.filter(|_| policy.can_ask);
         let unclear = ask.and_then(|ask| ask_about(fresh, policy, &mut known, ask));
         let is_asked = unclear.is_some();
@@ -150,8 +156,11 @@ impl OriginMemory {
                 by_key.add(candidate);
             }
         }
-        if !is_asked {
-            known = self.presumed_from_now_on(tcp, lost, &in_use);
+        match (is_asked, may_ask) {
+            (true, _) => {}
+            // What was presumed for once must not pass for an answer later.
+            (false, true) => known = answered,
+            (false, false) => known = presumed_from_now_on(tcp, lost, &in_use),
         }
         self.lost = Kept::new(known.lost);
         self.free = Kept::new(known.free);
@@ -181,26 +190,26 @@ impl OriginMemory {
         let candidates = tcp.ports.candidates.iter().filter(is_bind_s);
         candidates.map(|candidate| candidate.port).collect()
     }
+}
 
-    /// What to go by at the next poll where the kernel cannot be asked. A port that
-    /// bind() has joined stays lost until all its sockets are gone (before Linux 6.17).
-    fn presumed_from_now_on(&self, tcp: &TcpCount, lost: PortSet, in_use: &PortSet) -> KnownPorts {
-        let ports = &tcp.ports;
-        let free = in_use.clone().minus(&lost);
-        // A listener that goes without leaving a connection behind frees its port:
-        // whoever has that at the next poll says nothing of the listener.
-        let bare = ports.listening.clone().minus(&ports.occupied);
-        let mut lost = lost;
-        lost.union_with(&ports.held.clone().minus(&bare));
-        KnownPorts { lost, free }
-    }
+/// What to go by at the next poll where the kernel cannot be asked. A port that
+/// bind() has joined stays lost until all its sockets are gone (before Linux 6.18).
+fn presumed_from_now_on(tcp: &TcpCount, lost: PortSet, in_use: &PortSet) -> KnownPorts {
+    let ports = &tcp.ports;
+    let free = in_use.clone().minus(&lost);
+    // A listener that goes without leaving a connection behind frees its port:
+    // whoever has that at the next poll says nothing of the listener.
+    let bare = ports.listening.clone().minus(&ports.occupied);
+    let mut lost = lost;
+    lost.union_with(&ports.held.clone().minus(&bare));
+    KnownPorts { lost, free }
 }
 
 /// Asks about ports that are not known yet, first those of the half that bind(0)
 /// begins with. Gives those that stay unclear; `None` when the kernel cannot be asked.
 ///
-/// Where there are too many, those of the other half pass unasked, unless one of
-/// them was found to be bind()'s.
+/// Where there are too many, those of the other half pass unasked as long as of a good
+/// sample of them none was bind()'s.
 fn ask_about(
     fresh: PortSet,
     policy: &PortPolicy,
@@ -208,23 +217,24 @@ fn ask_about(
     ask: Ask<'_>,
 ) -> Option<PortSet> {
     let preferred = PortSet::with_parity_of(policy.range.first);
-    let (mut unclear, mut bind_takes_any) = (fresh.clone(), false);
-    let (bind_s_half, other) = (fresh.clone().minus(&preferred), fresh.and(&preferred));
+    let (bind_s_half, other) = (
+        fresh.clone().minus(&preferred),
+        fresh.clone().and(&preferred),
+    );
+    let (mut unclear, mut sampled) = (fresh, 0);
     for port in bind_s_half.iter().chain(other.iter()).take(QUESTIONS) {
         match ask(port) {
             Ok(true) => known.free.insert(port),
-            Ok(false) => {
-                bind_takes_any |= policy.prefers(port);
-                known.lost.insert(port)
-            }
+            Ok(false) => known.lost.insert(port),
             Err(_) => return None,
         };
+        sampled += usize::from(policy.prefers(port));
         unclear.remove(port);
     }
-    Some(if bind_takes_any {
-        unclear
-    } else {
-        unclear.minus(&preferred)
+    let takes_any = !known.lost.clone().and(&preferred).is_empty();
+    Some(match sampled >= SAMPLE && !takes_any {
+        true => unclear.minus(&preferred),
+        false => unclear,
     })
 }
 
