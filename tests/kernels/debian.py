@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-MIRROR = os.environ.get("SOCKDIAG_DEBIAN_MIRROR", "http://deb.debian.org")
 KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 SUITES = [
     "debian bullseye",
@@ -23,6 +22,17 @@ SUITES = [
 RELEASE = re.compile(r"linux-image-(\d+\.\d+\.\d+\S*-cloud-amd64)$")
 
 
+def mirror():
+    """The mirror of this machine's own apt, without the archive's name."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)"], check=True, text=True, stdout=subprocess.PIPE
+    ).stdout.split()
+    of_debian = [uri.rstrip("/") for uri in listed if uri.rstrip("/").endswith("/debian")]
+    if not of_debian:
+        raise SystemExit("apt knows no mirror of Debian: add one to /etc/apt/sources.list and run apt-get update")
+    return of_debian[0].removesuffix("/debian")
+
+
 class Apt:
     """apt with lists and archives below `place`, apart from the system's."""
 
@@ -30,7 +40,8 @@ class Apt:
         self.place = place
         for directory in ["lists/partial", "archives/partial"]:
             (place / directory).mkdir(parents=True, exist_ok=True)
-        sources = [f"deb [arch=amd64 signed-by={KEYS}] {MIRROR}/{suite} main\n" for suite in SUITES]
+        base = mirror()
+        sources = [f"deb [arch=amd64 signed-by={KEYS}] {base}/{suite} main\n" for suite in SUITES]
         (place / "sources.list").write_text("".join(sources))
         (place / "conf").write_text(
             f'Dir::Etc::SourceList "{place}/sources.list";\n'
