@@ -19,7 +19,8 @@ use sockdiag_exporter::model::ports::PortRange;
 use sockdiag_exporter::snapshot::Snapshot;
 use sockdiag_exporter::subjects::limits::SubjectLimits;
 use sockdiag_exporter::subjects::ranking::Ranking;
-use sockdiag_exporter::survey::namespace::{Namespace, SurveyLimits, Surveyor};
+use sockdiag_exporter::survey::namespace::Namespace;
+use sockdiag_exporter::survey::surveyor::{SurveyLimits, Surveyor};
 
 const SOCKETS: u32 = 500_000;
 const INET_DIAG_MSG_BYTES: usize = 72;
@@ -111,15 +112,17 @@ fn sock_diag(datagrams: &'static [Vec<u8>]) -> SockDiag<Replay> {
 }
 
 fn surveyor(each: usize, datagrams: &'static [Vec<u8>]) -> Surveyor<Replay> {
+    let subjects = SubjectLimits {
+        peers: each,
+        destinations: each,
+        sources: each,
+        local_ports: each,
+        always: Vec::new(),
+        peak_window: Duration::from_secs(60),
+    };
     let limits = SurveyLimits {
-        subjects: SubjectLimits {
-            peers: each,
-            destinations: each,
-            sources: each,
-            local_ports: each,
-            always: Vec::new(),
-            peak_window: Duration::from_secs(60),
-        },
+        others: subjects.clone(),
+        subjects,
         tracked_keys: SOCKETS as usize,
         dump_timeout: Duration::from_secs(60),
     };
@@ -215,7 +218,7 @@ fn render(criterion: &mut Criterion) {
         let snapshot = Snapshot {
             taken: SystemTime::now(),
             interval: Duration::from_secs(5),
-            namespaces: vec![namespace.snapshot(&Default::default())],
+            namespaces: vec![namespace.snapshot()],
         };
         let page = exposition::render(&snapshot, Vec::new());
         let series = page

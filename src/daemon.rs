@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 
 use crate::cli::{REVISION, VERSION};
 use crate::config::Config;
-use crate::findings::History;
 use crate::kernel::features::KernelFeatures;
 use crate::kernel::netlink::transport::Transport;
 use crate::kernel::port_probe::connect_can_have;
@@ -25,9 +24,10 @@ use crate::show::web::{App, routes};
 use crate::snapshot::{self, Latest, Snapshot};
 use crate::subjects;
 use crate::subjects::limits::SubjectLimits;
-use crate::survey::namespace::{Namespace, SurveyLimits, Surveyor};
+use crate::survey::namespace::Namespace;
 use crate::survey::poller::{Poller, Stop};
 use crate::survey::schedule::Pace;
+use crate::survey::surveyor::{SurveyLimits, Surveyor};
 use crate::systemd;
 
 /// How long the collector thread may take to come out of the kernel when the
@@ -83,10 +83,11 @@ impl Daemon {
         let poller = Poller {
             pace: Pace {
                 interval: config.poll.interval,
+                tick: config.poll.tick,
                 max_duty: config.poll.max_duty,
                 age_max: config.poll.age_max,
             },
-            namespace: own_namespace(config)?,
+            namespaces: vec![own_namespace(config)?],
             surveyor,
             own: Arc::clone(&own),
             publisher,
@@ -191,11 +192,12 @@ pub fn poll_once(config: &Config) -> Result<Snapshot> {
     let mut surveyor = surveyor(config)?;
     let mut namespace = own_namespace(config)?;
     let taken = SystemTime::now();
+    let _ = surveyor.tick(&mut namespace);
     surveyor.dump(&mut namespace, &Default::default());
     Ok(Snapshot {
         taken,
         interval: config.poll.interval,
-        namespaces: vec![namespace.snapshot(&History::default())],
+        namespaces: vec![namespace.snapshot()],
     })
 }
 
@@ -258,6 +260,7 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
         );
     }
     Ok(SurveyLimits {
+        others: subjects.clone(),
         subjects,
         tracked_keys: config.limits.tracked_keys,
         dump_timeout: config.poll.timeout,

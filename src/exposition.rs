@@ -22,6 +22,8 @@ metrics! {
         "Whether a collector worked as of the last poll, 1 or 0; no sample where the kernel does not offer what it reads.";
     DUMP_DURATION: gauge "sockdiag_dump_duration_seconds" [protocol]
         "How long the dump of the sockets took as of the last poll (sock_diag).";
+    NETNS_DUMP_TIMESTAMP: gauge "sockdiag_netns_dump_timestamp_seconds" []
+        "When the TCP sockets of the network namespace were dumped as of the last poll, in seconds since 1970 (sock_diag).";
     SNAPSHOT_TIMESTAMP: machine_gauge "sockdiag_snapshot_timestamp_seconds" []
         "When the sockets were dumped, in seconds since 1970.";
 }
@@ -57,9 +59,15 @@ fn export_outcomes(namespace: &NamespaceSnapshot, families: &mut Families) {
             Outcome::Absent => {}
         }
     }
+    if let Some(bound) = &namespace.bound {
+        bound.export(families);
+    }
     let Some(dumps) = &namespace.dumps else {
         return;
     };
+    if dumps.tcp.result.is_ok() {
+        families.sample(&NETNS_DUMP_TIMESTAMP, &[], unix_time(dumps.tcp.taken));
+    }
     for (protocol, dump) in [("tcp", &dumps.tcp), ("udp", &dumps.udp)] {
         // Of half a dump it says nothing.
         if dump.result.is_ok() {

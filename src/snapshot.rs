@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::findings::{Finding, Trends, diagnose};
 use crate::subjects::Facts;
+use crate::subjects::ports::bound::Bound;
 use crate::subjects::visit::Reading;
 
 /// An old snapshot is served for so many of the intervals in force, should
@@ -34,6 +35,8 @@ pub struct NamespaceSnapshot {
     /// What the sockets were read from; none while it could not be tried.
     pub dumps: Option<Dumps>,
     pub facts: Facts,
+    /// How full the ports can be by now; none where the kernel does not say.
+    pub bound: Option<Bound>,
     /// How fast they have grown.
     pub trends: Trends,
 }
@@ -51,12 +54,15 @@ impl Serialize for NamespaceSnapshot {
         struct Shown<'s> {
             netns: &'s str,
             findings: Vec<Finding>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            utilization_bound: Option<Bound>,
             #[serde(flatten)]
             facts: &'s Facts,
         }
         let shown = Shown {
             netns: &self.name,
             findings: self.findings(),
+            utilization_bound: self.bound,
             facts: &self.facts,
         };
         shown.serialize(serializer)

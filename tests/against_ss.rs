@@ -28,7 +28,10 @@ use support::patience;
 use support::ss::{self, Record};
 
 /// Families that `ss` knows nothing of, and that are the machine's or a clock's.
-const NOT_OF_SS: [&str; 9] = [
+const NOT_OF_SS: [&str; 12] = [
+    BOUND,
+    "sockdiag_netns_dump_timestamp_seconds",
+    "sockdiag_netns_info",
     "sockdiag_conntrack_events_total",
     "sockdiag_dump_duration_seconds",
     "sockdiag_kernel_feature",
@@ -39,6 +42,8 @@ const NOT_OF_SS: [&str; 9] = [
     "sockdiag_tcp_orphans",
     "sockdiag_tcp_orphans_limit",
 ];
+
+const BOUND: &str = "sockdiag_ephemeral_utilization_bound_ratio";
 
 /// Figures that depend on who made a port, and how much of them may be wrong: estimates
 /// where the kernel does not tell all. Which ports are in use is not among them.
@@ -188,6 +193,13 @@ fn tells_all(features: KernelFeatures) -> bool {
 
 /// Both ways: nothing is missing, nothing is too much, nothing differs.
 fn compare(page: &Exposition, expected: Page, tells_all: bool) {
+    for (protocol, scope) in [("tcp", "destination"), ("udp", "source")] {
+        let of = [("netns", "host"), ("protocol", protocol)];
+        let bound = page.get(BOUND, &of).expect("a bound");
+        let labels = [of[0], of[1], ("scope", scope)];
+        let ratio = page.get("sockdiag_ephemeral_utilization_ratio", &labels);
+        assert!(ratio.expect("a ratio") <= bound, "{protocol} {bound}");
+    }
     let is_of_ss = |(name, _): &Series| {
         let name = name.as_str();
         !NOT_OF_SS.contains(&name) && (tells_all || !ESTIMATES.contains(&name))

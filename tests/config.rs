@@ -336,7 +336,7 @@ fn an_unknown_key_is_refused_with_the_nearest() {
         ),
         (
             "[poll.extra]\na = 1",
-            "1: poll.extra: unknown key; [poll] has interval, timeout, max_duty, age_max, peak_window, probe_ports",
+            "1: poll.extra: unknown key; [poll] has interval, tick, timeout, max_duty, age_max, peak_window, probe_ports",
         ),
     ]);
 }

@@ -9,7 +9,8 @@ use sockdiag_exporter::daemon::survey_limits;
 use sockdiag_exporter::findings::{History, diagnose};
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
-use sockdiag_exporter::survey::namespace::{Namespace, Surveyor};
+use sockdiag_exporter::survey::namespace::Namespace;
+use sockdiag_exporter::survey::surveyor::Surveyor;
 
 use support::netns::in_netns;
 use support::sockets::Listener;

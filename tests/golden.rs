@@ -18,10 +18,12 @@ use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::text;
 use sockdiag_exporter::snapshot::{Dumps, NamespaceSnapshot, Snapshot};
 use sockdiag_exporter::subjects::metric::{Kind, Metric};
+use sockdiag_exporter::subjects::ports::bound::Bound;
 use sockdiag_exporter::subjects::section::Outcome;
 use sockdiag_exporter::subjects::visit::Reading;
 use sockdiag_exporter::subjects::{Facts, catalogue};
-use sockdiag_exporter::survey::namespace::{Namespace, Surveyor};
+use sockdiag_exporter::survey::namespace::Namespace;
+use sockdiag_exporter::survey::surveyor::Surveyor;
 
 use fake_kernel::{FakeTransport, Kernel, Sock, Wants, bound, ends, limits, sock, time_wait};
 
@@ -62,6 +64,10 @@ fn snapshot(facts: Facts) -> Snapshot {
         interval: Duration::from_secs(5),
         namespaces: vec![NamespaceSnapshot {
             trends: Default::default(),
+            bound: Some(Bound {
+                tcp: 0.25,
+                udp: 0.125,
+            }),
             name: "host".into(),
             dumps: Some(Dumps {
                 tcp: took(Duration::from_micros(12_500)),
@@ -75,6 +81,7 @@ fn snapshot(facts: Facts) -> Snapshot {
 fn took(took: Duration) -> Reading {
     Reading {
         took,
+        taken: SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_250),
         ..Reading::take(|| Ok(()))
     }
 }

@@ -46,6 +46,7 @@ pub(super) const KEYS: &[Key] = &[
     key!(web.header_timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
     key!(web.request_timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
     key!(poll.interval, Kind::Span(HUNDRED_MS..=HOUR)),
+    key!(poll.tick, Kind::Span(HUNDRED_MS..=HOUR)),
     key!(poll.timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
     key!(poll.max_duty, Kind::Fraction),
     key!(poll.age_max, Kind::Span(SECOND..=DAY)),

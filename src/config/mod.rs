@@ -87,6 +87,9 @@ impl Default for Web {
 pub struct Poll {
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
+    /// Between two looks at the counters that say when to dump before its time.
+    #[serde(with = "humantime_serde")]
+    pub tick: Duration,
     /// Deadline of one dump.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
@@ -106,6 +109,7 @@ impl Default for Poll {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(5),
+            tick: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
             max_duty: 0.05,
             age_max: Duration::from_secs(60),

@@ -1,19 +1,37 @@
-//! Network namespaces: which one this thread is in.
+//! Network namespaces: which one this thread is in, and the way into another.
 //!
 //! Only the collector thread ever enters one, and it looks where it is before
 //! it reads: a number of one namespace must never stand under another's name.
 
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::linux::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, sockopt_impl};
+use rustix::net::{AddressFamily, SocketType, socket};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+const OWN: &str = "/proc/thread-self/ns/net";
 
 /// What tells two living namespaces apart: device and inode of the nsfs file.
 /// The inode is used again after the namespace is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NamespaceId {
     device: u64,
-    inode: u64,
+    pub inode: u64,
 }
+
+sockopt_impl!(
+    /// A number that no other namespace ever gets (SO_NETNS_COOKIE, Linux 5.14).
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
 
 impl NamespaceId {
     /// Of the calling thread.
@@ -21,11 +39,28 @@ impl NamespaceId {
     /// # Errors
     /// When `/proc` is not mounted, or hides the thread's own entry.
     pub fn current() -> io::Result<Self> {
-        let metadata = std::fs::metadata(Path::new("/proc/thread-self/ns/net"))?;
-        Ok(Self {
-            device: metadata.st_dev(),
-            inode: metadata.st_ino(),
-        })
+        std::fs::metadata(OWN).map(|file| Self::of(&file))
+    }
+
+    /// Of a file that stands for a namespace, such as one below `/run/netns`. What
+    /// else such a file may be is found out when it is entered.
+    ///
+    /// # Errors
+    /// When there is no such file, or this process may not look at it.
+    pub fn of_file(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(|file| Self::of(&file))
+    }
+
+    fn of(file: &Metadata) -> Self {
+        Self {
+            device: file.st_dev(),
+            inode: file.st_ino(),
+        }
+    }
+
+    /// Whether both are files of one nsfs.
+    pub fn is_like(self, other: Self) -> bool {
+        self.device == other.device
     }
 
     /// Checks that the calling thread is in this namespace, which goes by `name`.
@@ -42,15 +77,59 @@ impl NamespaceId {
     }
 }
 
+/// The way into a namespace.
+#[derive(Debug)]
+pub enum Door {
+    /// Held open: the namespace lives as long as this does.
+    Open(File),
+    /// Opened at each visit, so that the namespace can go when all else has left it.
+    At(PathBuf),
+}
+
+impl Door {
+    /// Of the namespace that the calling thread is in.
+    ///
+    /// # Errors
+    /// When `/proc` is not mounted, or hides the thread's own entry.
+    pub fn here() -> io::Result<Self> {
+        File::open(OWN).map(Self::Open)
+    }
+
+    /// Moves the calling thread into the namespace behind it, which must be `id`.
+    ///
+    /// # Errors
+    /// When it is not there any more, is another one by now, or this process may not
+    /// enter it (CAP_SYS_ADMIN). The thread has stayed where it was.
+    pub fn enter(&self, id: NamespaceId) -> io::Result<()> {
+        match self {
+            Self::Open(file) => enter(file, id),
+            Self::At(path) => enter(&File::open(path)?, id),
+        }
+    }
+}
+
+fn enter(file: &File, id: NamespaceId) -> io::Result<()> {
+    if NamespaceId::of(&file.metadata()?) != id {
+        return Err(io::Error::new(
+            io::ErrorKind::NotFound,
+            "another network namespace is there by now",
+        ));
+    }
+    move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
+    Ok(())
+}
+
+/// The cookie of the calling thread's namespace; `None` before Linux 5.14.
+pub fn cookie() -> Option<u64> {
+    let socket = socket(AddressFamily::UNIX, SocketType::DGRAM, None).ok()?;
+    getsockopt(&socket, NetnsCookie).ok()
+}
+
 /// Name of a network device of the calling thread's namespace; its number when
 /// it is gone.
 pub fn device_name(index: u32) -> String {
-    let name = rustix::net::socket(
-        rustix::net::AddressFamily::INET,
-        rustix::net::SocketType::DGRAM,
-        None,
-    )
-    .and_then(|socket| rustix::net::netdevice::index_to_name(&socket, index));
+    let name = socket(AddressFamily::INET, SocketType::DGRAM, None)
+        .and_then(|socket| rustix::net::netdevice::index_to_name(&socket, index));
     name.map_or_else(|_| index.to_string(), |name| name.to_string())
 }
 
@@ -62,6 +141,10 @@ mod tests {
     fn a_thread_knows_its_own_namespace() {
         let own = NamespaceId::current().unwrap();
         own.ensure_current("host").unwrap();
+        assert_eq!(
+            NamespaceId::of_file(Path::new("/proc/self/ns/net")).unwrap(),
+            own
+        );
     }
 
     #[test]
@@ -70,5 +153,23 @@ mod tests {
         elsewhere.inode += 1;
         let error = elsewhere.ensure_current("host").unwrap_err();
         assert!(error.to_string().contains("\"host\""), "{error}");
+    }
+
+    #[test]
+    fn a_door_that_leads_elsewhere_is_not_taken() {
+        let own = NamespaceId::current().unwrap();
+        let other = NamespaceId { inode: 1, ..own };
+        for door in [Door::here().unwrap(), Door::At("/proc/self/ns/net".into())] {
+            let error = door.enter(other).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        }
+        let gone = Door::At("/proc/self/ns/nothing".into());
+        assert_eq!(gone.enter(own).unwrap_err().kind(), io::ErrorKind::NotFound);
+        own.ensure_current("host").unwrap();
+    }
+
+    #[test]
+    fn the_cookie_stays() {
+        assert_eq!(cookie(), cookie());
     }
 }

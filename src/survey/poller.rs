@@ -1,21 +1,19 @@
-//! The collector thread: at each tick it visits the namespace, publishes what is
-//! known, and says what has changed for the worse or the better.
+//! The collector thread: at each tick it looks at the counters of every namespace, dumps
+//! the sockets of those whose turn it is, and publishes what is known.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::namespace::{Namespace, Surveyor};
-use super::schedule::{Pace, Schedule};
+use super::namespace::{Namespace, Turns};
+use super::schedule::{Candidate, Pace, Schedule};
+use super::surveyor::Surveyor;
 use crate::exposition;
-use crate::findings::History;
 use crate::kernel::netlink::transport::Transport;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{Published, Publisher, Snapshot};
-use crate::subjects::Facts;
-use crate::subjects::section::Outcome;
+use crate::subjects::ports::bound::Bound;
 use crate::subjects::source::Source;
 
 /// Says to the collector thread that it should end.
@@ -45,92 +43,180 @@ impl Stop {
     }
 }
 
-/// Polls one namespace until told to stop.
+/// Polls the namespaces until told to stop.
 pub struct Poller<T: Transport> {
     pub pace: Pace,
-    pub namespace: Namespace,
+    /// The exporter's own first.
+    pub namespaces: Vec<Namespace>,
     pub surveyor: Surveyor<T>,
     pub own: Arc<SelfMetrics>,
     pub publisher: Publisher,
     pub stop: Stop,
 }
 
-/// When the sockets were dumped, by both clocks.
-#[derive(Clone, Copy)]
-struct Taken {
-    time: SystemTime,
-    instant: Instant,
-}
-
 impl<T: Transport> Poller<T> {
     /// The body of the collector thread.
     pub fn run(mut self) {
         let mut schedule = Schedule::new(self.pace.clone());
-        let (mut told, mut history) = (Told::default(), History::default());
-        let mut taken = Taken::now();
+        let mut published = Shown::default();
         self.own.set_interval(schedule.interval());
         while !self.stop.is_requested() {
-            let with_dump = schedule.dump_is_due();
-            let interrupted = self.surveyor.interrupted();
-            if with_dump {
-                taken = Taken::now();
-                schedule.dumped(self.dump());
-                self.own.record_poll(taken.instant.elapsed());
-                self.own.set_interval(schedule.interval());
-            } else {
-                self.surveyor.refresh(&mut self.namespace, &self.stop.0);
+            for namespace in &mut self.namespaces {
+                // What cannot be entered is told when its files or sockets are due.
+                let _ = self.surveyor.tick(namespace);
             }
+            let has_dumped = self.dump_what_is_due(&mut schedule);
+            let has_read = self.refresh(schedule.tick());
             if self.stop.is_requested() {
                 return;
             }
-            self.count_errors(with_dump, self.surveyor.interrupted() - interrupted);
-            told.report(&self.namespace.facts);
-            if with_dump {
-                history.record(&self.namespace.facts);
+            self.own.set_interval(schedule.interval());
+            if has_dumped || has_read || published.is_outdated(&self.namespaces) {
+                published = Shown::of(&self.namespaces);
+                self.publish(schedule.interval());
             }
-            self.publish(taken, schedule.interval(), &history);
             self.stop.sleep_until(schedule.next_tick());
         }
     }
 
-    /// What it cost: CPU time of this thread.
-    fn dump(&mut self) -> Duration {
-        let before = thread_cpu_time();
-        self.surveyor.dump(&mut self.namespace, &self.stop.0);
-        thread_cpu_time().saturating_sub(before)
+    /// Whether any was.
+    fn dump_what_is_due(&mut self, schedule: &mut Schedule) -> bool {
+        let started = Instant::now();
+        let mut candidates = candidates(&self.namespaces);
+        schedule.plan(&candidates);
+        let mut has_dumped = false;
+        while let Some(at) = schedule.next(&candidates)
+            && !self.stop.is_requested()
+        {
+            let cost = self.dump(at, schedule);
+            schedule.dumped(&candidates[at], cost);
+            candidates[at] = candidate(&self.namespaces[at], cost);
+            has_dumped = true;
+        }
+        if has_dumped {
+            self.own.record_poll(started.elapsed());
+        }
+        has_dumped
     }
 
-    /// A failing source counts once, under the first collector that needs it. What
-    /// was not looked at again has not failed again.
-    fn count_errors(&self, with_dump: bool, interrupted: u64) {
-        let is_fresh = |needs: &[Source]| with_dump || !needs.iter().any(|source| source.is_dump());
-        for down in self.namespace.facts.failures_among(is_fresh) {
-            self.own
-                .count_error(down.collectors[0], down.failure.reason);
+    /// What it cost: CPU time of this thread.
+    fn dump(&mut self, at: usize, schedule: &Schedule) -> Duration {
+        let (namespace, interrupted) = (&mut self.namespaces[at], self.surveyor.interrupted());
+        let (cpu_time, started) = (thread_cpu_time(), Instant::now());
+        self.surveyor.dump(namespace, &self.stop.0);
+        let cost = thread_cpu_time().saturating_sub(cpu_time);
+        let tick = schedule.tick();
+        namespace.turns = Turns {
+            dumped: Some(tick),
+            refreshed: Some(tick),
+            cost: Some(cost),
+            rests_until: None,
+        };
+        if !namespace.is_own && !namespace.is_dumped() {
+            namespace.turns.rests_until = Some(tick + schedule.rest(started.elapsed()));
         }
-        for _ in 0..interrupted {
+        count_errors(&self.own, namespace, true);
+        for _ in interrupted..self.surveyor.interrupted() {
             self.own.count_error("sockets", "interrupted");
         }
+        namespace.told.report(&namespace.name, &namespace.facts);
+        cost
     }
 
-    fn publish(&self, taken: Taken, interval: Duration, history: &History) {
+    /// Reads the files of those namespaces whose turn it is. Whether there were any.
+    fn refresh(&mut self, tick: Instant) -> bool {
+        let mut has_read = false;
+        for namespace in &mut self.namespaces {
+            let last = namespace.turns.refreshed;
+            if last.is_some_and(|last| tick.duration_since(last) < self.pace.interval) {
+                continue;
+            }
+            self.surveyor.refresh(namespace, &self.stop.0);
+            namespace.turns.refreshed = Some(tick);
+            count_errors(&self.own, namespace, false);
+            namespace.told.report(&namespace.name, &namespace.facts);
+            has_read = true;
+        }
+        has_read
+    }
+
+    fn publish(&self, interval: Duration) {
+        let own = &self.namespaces[0];
+        // Of a namespace that cannot be told the dump is that of now, and no figure.
+        let taken = own
+            .dumps
+            .as_ref()
+            .map_or_else(SystemTime::now, |dumps| dumps.tcp.taken);
         let snapshot = Snapshot {
-            taken: taken.time,
+            taken,
             interval,
-            namespaces: vec![self.namespace.snapshot(history)],
+            namespaces: self.namespaces.iter().map(Namespace::snapshot).collect(),
         };
         let page = exposition::render(&snapshot, self.own.families());
-        let published = Published::new(snapshot, page, taken.instant, self.pace.age_max);
+        let dumped = own.turns.dumped.unwrap_or_else(Instant::now);
+        let published = Published::new(snapshot, page, dumped, self.pace.age_max);
         self.publisher.publish(published);
     }
 }
 
-impl Taken {
-    fn now() -> Self {
-        Self {
-            time: SystemTime::now(),
-            instant: Instant::now(),
-        }
+/// A failing source counts once, under the first collector that needs it. What was not
+/// looked at again has not failed again.
+fn count_errors(own: &SelfMetrics, namespace: &Namespace, with_dump: bool) {
+    let is_fresh = |needs: &[Source]| with_dump || !needs.iter().any(|source| source.is_dump());
+    for down in namespace.facts.failures_among(is_fresh) {
+        own.count_error(down.collectors[0], down.failure.reason);
+    }
+}
+
+/// A walk over the sockets of other namespaces, and a dump of its own, for each: what a
+/// namespace's first dump is taken to cost.
+const WALKED: Duration = Duration::from_nanos(100);
+const DUMPED: Duration = Duration::from_micros(1);
+
+fn candidates(namespaces: &[Namespace]) -> Vec<Candidate> {
+    let machine: u64 = namespaces.iter().map(|one| one.watch.tcp_sockets()).sum();
+    let times = |one: Duration, many: u64| one * u32::try_from(many).unwrap_or(u32::MAX);
+    let all = namespaces.iter().map(|one| {
+        let guess = || times(WALKED, machine) + times(DUMPED, one.watch.tcp_sockets());
+        candidate(one, one.turns.cost.unwrap_or_else(guess))
+    });
+    all.collect()
+}
+
+fn candidate(namespace: &Namespace, cost: Duration) -> Candidate {
+    let (watch, turns) = (&namespace.watch, &namespace.turns);
+    Candidate {
+        is_own: namespace.is_own,
+        dumped: turns.dumped,
+        cost,
+        bound: watch.bound.unwrap_or(watch.seen),
+        seen: watch.seen,
+        has_other_ports: watch.has_other_ports(),
+        rests_until: turns.rests_until,
+    }
+}
+
+/// The bounds that were published last.
+#[derive(Default)]
+struct Shown(Vec<f64>);
+
+impl Shown {
+    /// A bound that moves by less waits for the next publication.
+    const STEP: f64 = 0.005;
+
+    fn of(namespaces: &[Namespace]) -> Self {
+        let bounds = namespaces.iter().map(|one| one.watch.bound);
+        Self(
+            bounds
+                .map(|bound| bound.map_or(0.0, Bound::highest))
+                .collect(),
+        )
+    }
+
+    fn is_outdated(&self, namespaces: &[Namespace]) -> bool {
+        let Self(now) = Self::of(namespaces);
+        let moved = |(now, then): (&f64, &f64)| (now - then).abs() >= Self::STEP;
+        now.len() != self.0.len() || now.iter().zip(&self.0).any(moved)
     }
 }
 
@@ -140,47 +226,6 @@ fn thread_cpu_time() -> Duration {
         time.tv_sec.unsigned_abs(),
         time.tv_nsec.unsigned_abs() as u32,
     )
-}
-
-/// What was last logged of each collector: a line for each change, none per poll.
-#[derive(Default)]
-struct Told(HashMap<&'static str, State>);
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Up,
-    Absent,
-    Failed(&'static str),
-}
-
-impl Told {
-    fn report(&mut self, facts: &Facts) {
-        let down = facts.failures();
-        for collected in facts.outcomes() {
-            let collector = collected.collector;
-            let now = match collected.outcome {
-                Outcome::Up => State::Up,
-                Outcome::Absent => State::Absent,
-                Outcome::Failed(failure) => State::Failed(failure.reason),
-            };
-            let before = self.0.insert(collector, now);
-            if before == Some(now) {
-                continue;
-            }
-            match now {
-                State::Failed(_) => {
-                    // A shared source's failure is told once, of the first collector.
-                    if let Some(down) = down.iter().find(|down| down.collectors[0] == collector) {
-                        let (failed, error) = (down.collectors.join(","), &down.failure.message);
-                        tracing::warn!(collector = failed, error, "collector failed");
-                    }
-                }
-                State::Absent => tracing::info!(collector, "not offered by this kernel"),
-                State::Up if before.is_some() => tracing::info!(collector, "collector works"),
-                State::Up => {}
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -197,7 +242,7 @@ mod tests {
         let host = Kernel::host(Vec::new(), Vec::new());
         Poller {
             pace,
-            namespace: Namespace::own("host").unwrap(),
+            namespaces: vec![Namespace::own("host").unwrap()],
             surveyor: surveyor(&host, root),
             own: Arc::new(SelfMetrics::new("0", "0", SystemTime::now())),
             publisher,
@@ -239,6 +284,7 @@ mod tests {
     fn quick(max_duty: f64) -> Pace {
         Pace {
             interval: SECOND / 5,
+            tick: SECOND / 5,
             max_duty,
             age_max: 60 * SECOND,
         }

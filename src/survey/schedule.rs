@@ -1,37 +1,121 @@
-//! When to dump, within what dumps may cost; the files in between are cheap.
+//! When to dump which namespace, within what dumps may cost.
+//!
+//! A dump is *urgent* when the ports may be fuller, or must be emptier, than the last one
+//! found by a step that somebody would notice, and a matter of *routine* once the interval in force is
+//! over. All dumps are paid from one budget (`Budget`); routine leaves enough of it for
+//! the next urgent one.
 
 use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use crate::subjects::ports::bound::Bound;
 
 /// However dear a dump is, there is one in a day: a figure that old is at least
 /// known to be old.
 const INTERVAL_MAX: Duration = Duration::from_secs(86_400);
+/// A routine dump is due so long before the last one is too old to be served.
+const AGE_SHARE: f64 = 0.75;
+/// Part of the budget that routine may take where dumps are dear.
+const ROUTINE: f64 = 0.5;
+
+/// Share of the ports that makes a dump urgent when it may be gone since the last one:
+/// of those that were free, for the last few matter more than the first, and at least
+/// the second of them.
+const STEP: f64 = 0.05;
+const STEP_LEAST: f64 = 0.01;
 
 /// What was configured.
 #[derive(Clone, Debug)]
 pub struct Pace {
     pub interval: Duration,
+    /// Between two looks at the counters.
+    pub tick: Duration,
     /// Fraction of one core that dumps may cost.
     pub max_duty: f64,
     pub age_max: Duration,
 }
 
 impl Pace {
-    /// The interval of dumps, given the CPU time that the last one took.
+    /// The interval of routine dumps, given the CPU time that one of each namespace
+    /// takes.
     fn interval_for(&self, cost: Duration) -> Duration {
-        let stretched =
-            Duration::try_from_secs_f64(cost.as_secs_f64() / self.max_duty).unwrap_or(INTERVAL_MAX);
-        stretched.min(INTERVAL_MAX).max(self.interval)
+        let at_duty = |duty: f64| {
+            let stretched = Duration::try_from_secs_f64(cost.as_secs_f64() / duty);
+            stretched.unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX)
+        };
+        let least = at_duty(self.max_duty);
+        if least <= self.interval {
+            return self.interval;
+        }
+        let most = self.age_max.mul_f64(AGE_SHARE).max(least);
+        at_duty(self.max_duty * ROUTINE).min(most)
+    }
+
+    /// The configured interval in equal parts, none of them longer than a tick.
+    fn tick(&self) -> Duration {
+        let parts = self
+            .interval
+            .as_nanos()
+            .div_ceil(self.tick.as_nanos().max(1));
+        self.interval / u32::try_from(parts).unwrap_or(u32::MAX)
     }
 }
 
-/// The ticks of the configured interval, and at which of them to dump.
+/// A namespace that may be dumped.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// The exporter's own namespace, which is dumped whatever else there is.
+    pub is_own: bool,
+    /// The tick of the last dump.
+    pub dumped: Option<Instant>,
+    /// CPU time of that, or of the one to come.
+    pub cost: Duration,
+    /// How full the ports may be, and were found to be.
+    pub bound: Bound,
+    pub seen: Bound,
+    /// Other ports may be handed out than at the last dump.
+    pub has_other_ports: bool,
+    /// Not before, for the last dump hung.
+    pub rests_until: Option<Instant>,
+}
+
+impl Candidate {
+    fn is_urgent(&self) -> bool {
+        let is_noticed = |bound: f64, seen: f64| {
+            let step = (STEP * (1.0 - seen)).max(STEP_LEAST);
+            (bound - seen).abs() >= step || (bound >= 1.0 && seen < 1.0)
+        };
+        self.has_other_ports
+            || is_noticed(self.bound.tcp, self.seen.tcp)
+            || is_noticed(self.bound.udp, self.seen.udp)
+    }
+
+    /// Whether its ports are worth a routine dump where these are dear.
+    fn matters(&self) -> bool {
+        self.is_own || self.bound.highest().max(self.seen.highest()) >= STEP
+    }
+}
+
+/// The ticks, and at which of them to dump.
 pub struct Schedule {
     pace: Pace,
     tick: Instant,
-    /// The tick from which on the next dump is due.
-    next_dump: Instant,
-    /// Of dumps, in force.
+    budget: Budget,
+    /// Of routine dumps, in force.
     interval: Duration,
+    /// Whether every namespace is dumped in this interval.
+    all: bool,
+}
+
+/// Why a namespace is to be dumped, the best reason last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Reason {
+    Routine,
+    Urgent,
+    /// Routine that urgent dumps have kept waiting.
+    Overdue,
+    /// There is nothing to serve yet.
+    First,
 }
 
 impl Schedule {
@@ -39,9 +123,10 @@ impl Schedule {
         let now = Instant::now();
         Self {
             interval: pace.interval,
+            budget: Budget::new(pace.max_duty, now),
             pace,
             tick: now,
-            next_dump: now,
+            all: false,
         }
     }
 
@@ -49,63 +134,91 @@ impl Schedule {
         self.interval
     }
 
-    pub fn dump_is_due(&self) -> bool {
-        self.tick >= self.next_dump
+    /// The tick that is on.
+    pub fn tick(&self) -> Instant {
+        self.tick
     }
 
-    /// Takes the CPU time of the dump of this tick. The next one is counted from
-    /// the tick, not from the start of the dump, which is a little later than the
-    /// tick: the next tick would always be too early.
-    pub fn dumped(&mut self, cost: Duration) {
-        self.interval = self.pace.interval_for(cost);
-        self.next_dump = self.tick + self.interval;
+    /// The interval and the budget, now that these namespaces are known.
+    pub fn plan(&mut self, candidates: &[Candidate]) {
+        let cost = |of: fn(&Candidate) -> bool| -> Duration {
+            candidates
+                .iter()
+                .filter(|one| of(one))
+                .map(|one| one.cost)
+                .sum()
+        };
+        let of_all = self.pace.interval_for(cost(|_| true));
+        let fits = self.pace.age_max.mul_f64(AGE_SHARE).max(self.pace.interval);
+        self.all = of_all <= fits;
+        self.interval = match self.all {
+            true => of_all,
+            false => self.pace.interval_for(cost(Candidate::matters)),
+        };
+        let dearest = candidates.iter().map(|one| one.cost).max();
+        self.budget.accrue(self.tick, dearest.unwrap_or_default());
     }
 
-    /// When the next tick is. A poll that took longer than the interval is followed
-    /// by the next at once; those that it was too late for are not made up for.
+    /// Which of them to dump next at this tick, the most endangered first. One that
+    /// cannot be paid yet is waited for.
+    pub fn next(&self, candidates: &[Candidate]) -> Option<usize> {
+        let due = candidates.iter().enumerate().filter_map(|(at, one)| {
+            let (reason, weight) = self.reason(one)?;
+            Some((reason, weight, at))
+        });
+        let (reason, _, at) = due.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))?;
+        let is_dear = self.interval > self.pace.interval;
+        let dumps = match reason {
+            Reason::First => 0,
+            Reason::Routine if is_dear => 2,
+            Reason::Routine | Reason::Urgent | Reason::Overdue => 1,
+        };
+        let can = dumps == 0 || self.budget.affords(dumps, candidates[at].cost);
+        can.then_some(at)
+    }
+
+    /// And how much it matters among others of the same reason.
+    fn reason(&self, one: &Candidate) -> Option<(Reason, f64)> {
+        if one.rests_until.is_some_and(|until| self.tick < until) {
+            return None;
+        }
+        let age = one.dumped.map(|dumped| self.tick.duration_since(dumped));
+        let is_regular = self.all || one.matters();
+        match age {
+            None if one.is_own => Some((Reason::First, 0.0)),
+            Some(age) if is_regular && age >= 2 * self.interval => {
+                Some((Reason::Overdue, age.as_secs_f64()))
+            }
+            _ if one.is_urgent() => Some((Reason::Urgent, one.bound.highest())),
+            None if is_regular => Some((Reason::Routine, f64::INFINITY)),
+            Some(age) if is_regular && age >= self.interval => {
+                Some((Reason::Routine, age.as_secs_f64()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes the CPU time of a dump. The first one is free: there was no time yet to
+    /// save for it.
+    pub fn dumped(&mut self, one: &Candidate, cost: Duration) {
+        if one.dumped.is_some() || !one.is_own {
+            self.budget.spend(cost);
+        }
+    }
+
+    /// How long a dump is not to be tried again that failed after this time.
+    pub fn rest(&self, took: Duration) -> Duration {
+        let rest = Duration::try_from_secs_f64(took.as_secs_f64() / self.pace.max_duty);
+        rest.unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX)
+    }
+
+    /// When the next tick is. One that took longer is followed by the next at once;
+    /// those that it was too late for are not made up for.
     pub fn next_tick(&mut self) -> Instant {
-        self.tick = (self.tick + self.pace.interval).max(Instant::now());
+        self.tick = (self.tick + self.pace.tick()).max(Instant::now());
         self.tick
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn pace(max_duty: f64) -> Pace {
-        Pace {
-            interval: 5 * SECOND,
-            max_duty,
-            age_max: 60 * SECOND,
-        }
-    }
-
-    #[test]
-    fn a_cheap_dump_keeps_the_interval() {
-        assert_eq!(pace(0.05).interval_for(SECOND / 10), 5 * SECOND);
-        assert_eq!(pace(1.0).interval_for(3 * SECOND), 5 * SECOND);
-    }
-
-    #[test]
-    fn a_dear_dump_stretches_it_to_the_duty() {
-        assert_eq!(pace(0.05).interval_for(SECOND), 20 * SECOND);
-        assert_eq!(pace(1e-9).interval_for(SECOND), INTERVAL_MAX);
-        assert_eq!(pace(f64::MIN_POSITIVE).interval_for(SECOND), INTERVAL_MAX);
-    }
-
-    #[test]
-    fn the_first_tick_dumps_and_the_next_when_the_interval_is_over() {
-        let mut schedule = Schedule::new(pace(0.05));
-        assert!(schedule.dump_is_due());
-        schedule.dumped(SECOND / 2);
-        assert_eq!(schedule.interval(), 10 * SECOND);
-        let start = schedule.tick;
-        assert_eq!(schedule.next_tick(), start + 5 * SECOND);
-        assert!(!schedule.dump_is_due());
-        assert_eq!(schedule.next_tick(), start + 10 * SECOND);
-        assert!(schedule.dump_is_due());
-    }
-}
+mod tests;

@@ -10,7 +10,8 @@ use sockdiag_exporter::daemon::survey_limits;
 use sockdiag_exporter::findings::{Finding, FindingId, History, diagnose};
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
-use sockdiag_exporter::survey::namespace::{Namespace as Observed, Surveyor};
+use sockdiag_exporter::survey::namespace::Namespace as Observed;
+use sockdiag_exporter::survey::surveyor::Surveyor;
 
 use crate::read::{address, finding, pairs, poll, time_wait};
 use crate::support::netns::{Namespace, in_netns, set_port_range, set_sysctl};

@@ -21,7 +21,7 @@ use sockdiag_exporter::model::ports::PortRange;
 use sockdiag_exporter::model::socket::Socket;
 use sockdiag_exporter::model::state::State;
 use sockdiag_exporter::subjects::limits::SubjectLimits;
-use sockdiag_exporter::survey::namespace::{SurveyLimits, Surveyor};
+use sockdiag_exporter::survey::surveyor::{SurveyLimits, Surveyor};
 
 pub const AF_INET: u8 = 2;
 pub const AF_INET6: u8 = 10;
@@ -410,6 +410,7 @@ pub fn limits(each: usize) -> SubjectLimits {
 pub fn surveyor(kernel: &Kernel, root: impl Into<PathBuf>) -> Surveyor<FakeTransport> {
     let limits = SurveyLimits {
         subjects: limits(20),
+        others: limits(5),
         tracked_keys: 400_000,
         dump_timeout: Duration::from_secs(60),
     };

@@ -9,7 +9,8 @@ use sockdiag_exporter::kernel::port_probe::connect_can_have;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
 use sockdiag_exporter::snapshot::Snapshot;
-use sockdiag_exporter::survey::namespace::{Namespace, Surveyor};
+use sockdiag_exporter::survey::namespace::Namespace;
+use sockdiag_exporter::survey::surveyor::Surveyor;
 use sockdiag_exporter::{daemon, exposition};
 use socket2::Socket;
 
@@ -157,7 +158,7 @@ impl Oracle {
         Figures::of(&Snapshot {
             taken: SystemTime::now(),
             interval: Duration::from_secs(5),
-            namespaces: vec![namespace.snapshot(&Default::default())],
+            namespaces: vec![namespace.snapshot()],
         })
     }
 

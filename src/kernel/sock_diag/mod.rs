@@ -50,6 +50,11 @@ impl<W: Transport> SockDiag<W> {
         }
     }
 
+    /// Lets go of the socket: the next dump is of the namespace that the thread is in then.
+    pub fn close(&mut self) {
+        self.dumper = None;
+    }
+
     /// How many dumps the kernel flagged as interrupted, since the start.
     pub fn interrupted(&self) -> u64 {
         self.interrupted

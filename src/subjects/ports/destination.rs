@@ -72,6 +72,9 @@ pub struct Destinations {
     /// The same among ports of which it is known that connect() made them.
     #[serde(skip)]
     pub worst_certainly_blocked: u32,
+    /// The same if bind() gives back all that it has.
+    #[serde(skip)]
+    pub worst_taken: u32,
 }
 
 metrics! {
@@ -108,16 +111,17 @@ impl Destinations {
         k: usize,
         ranking: &mut Ranking<DestinationKey>,
     ) -> Self {
-        let (mut all, mut worst, mut worst_certainly) = (0_u32, None, 0);
+        let (mut all, mut worst, mut worst_certainly, mut worst_taken) = (0_u32, None, 0, 0);
         let sizes = sizes(&keys.v4, keys, origin)
             .chain(sizes(&keys.v6, keys, origin))
-            .map(|(key, used, blocked, certainly)| {
+            .map(|(key, size)| {
                 all += 1;
-                worst_certainly = certainly.max(worst_certainly);
-                if blocked > 0 && worst.is_none_or(|(most, _)| blocked > most) {
-                    worst = Some((blocked, key));
+                worst_certainly = size.certainly.max(worst_certainly);
+                worst_taken = size.taken.max(worst_taken);
+                if size.blocked > 0 && worst.is_none_or(|(most, _)| size.blocked > most) {
+                    worst = Some((size.blocked, key));
                 }
-                (key, u64::from(used))
+                (key, u64::from(size.used))
             });
         let largest = ranking.select(k, sizes);
         let mut listed: Vec<_> = largest.into_iter().map(|(key, _)| key).collect();
@@ -133,6 +137,7 @@ impl Destinations {
                 .map(|key| describe(keys, origin, key))
                 .collect(),
             worst_certainly_blocked: worst_certainly,
+            worst_taken,
             worst_blocked: worst.map_or(0, |(blocked, _)| blocked),
         }
     }
@@ -154,25 +159,42 @@ impl Destinations {
     }
 }
 
-/// Every destination with ports in the range, how many, and how many of them are
-/// blocked. Sockets without a device count toward those with one, too.
+/// Ports in the range toward one destination.
+struct Size {
+    used: u32,
+    /// Those that connect() cannot take over.
+    taken: u32,
+    /// Of these, those that are not off the capacity already.
+    blocked: u32,
+    /// Of these, those of which it is known that connect() made them.
+    certainly: u32,
+}
+
+/// Every destination with ports in the range. Sockets without a device count toward
+/// those with one, too.
 fn sizes<A: Tabled>(
     table: &Table<A>,
     keys: &Keys,
     origin: &Origin,
-) -> impl Iterator<Item = (DestinationKey, u32, u32, u32)> {
+) -> impl Iterator<Item = (DestinationKey, Size)> {
     let lost = &origin.lost;
     let outbound = table
         .ports()
         .filter(|(_, key, ..)| key.direction() == Direction::Outbound);
-    outbound.filter_map(move |(at, key, mut used, mut blocked)| {
-        blocked -= lost.get(A::index(at)).blocked();
-        let mut certainly = origin.certainly(A::index(at), blocked);
+    outbound.filter_map(move |(at, key, used, taken)| {
+        let blocked = taken - lost.get(A::index(at)).blocked();
+        let mut size = Size {
+            used,
+            taken,
+            blocked,
+            certainly: origin.certainly(A::index(at), blocked),
+        };
         if let Some(at) = without_device(table, key) {
             let beside = lost.counters(table, at);
-            used += beside.in_range;
-            blocked += beside.blocked();
-            certainly += origin.certainly(A::index(at), beside.blocked());
+            size.used += beside.in_range;
+            size.taken += beside.blocked() + lost.get(A::index(at)).blocked();
+            size.blocked += beside.blocked();
+            size.certainly += origin.certainly(A::index(at), beside.blocked());
         }
         let name = DestinationKey {
             source: key.local.to_ip(),
@@ -180,7 +202,7 @@ fn sizes<A: Tabled>(
             port: key.port,
             device: keys.device(key.tag.slot()),
         };
-        (used > 0).then_some((name, used, blocked, certainly))
+        (size.used > 0).then_some((name, size))
     })
 }
 

@@ -2,6 +2,7 @@
 //! from one for each destination, bind(0), bind-before-connect and UDP from one for
 //! each local address.
 
+pub mod bound;
 pub mod capacity;
 pub mod destination;
 pub mod origin;
@@ -18,6 +19,7 @@ use super::ranking::Ranking;
 use super::section::Missing;
 use super::source::Source;
 use super::visit::Inputs;
+use bound::Found;
 use capacity::Capacity;
 use destination::{Destination, DestinationKey, Destinations};
 use origin::OriginMemory;
@@ -57,6 +59,7 @@ impl Subject for Ephemeral {
         destination::METRICS,
         source::METRICS,
         utilization::METRICS,
+        bound::METRICS,
     ];
 
     /// Without UDP sockets the figures of TCP stand.
@@ -117,10 +120,22 @@ impl Subject for Ephemeral {
             + destination::series(limits.destinations)
             + source::series(limits.sources)
             + utilization::SERIES
+            + bound::SERIES
     }
 }
 
 impl Ephemeral {
+    /// Toward the destination that is worst off if all that is ambiguous is lost, or if
+    /// bind() gives back what it has.
+    pub fn found(&self) -> Found {
+        let to = &self.destinations;
+        let lost = to.worst_certainly_blocked + self.capacity.bind_first_ambiguous;
+        Found {
+            gone: to.worst_taken.max(lost),
+            available: self.capacity.available_destination,
+        }
+    }
+
     /// How many more plain connect() calls toward a destination succeed.
     pub fn free_toward(&self, destination: &Destination) -> u32 {
         let capacity = self.capacity.available_destination;

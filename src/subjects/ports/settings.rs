@@ -21,24 +21,57 @@ pub struct Settings {
     pub step_width: Option<u64>,
 }
 
-impl Settings {
+/// Which ports may be handed out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortFiles {
+    pub range: PortRange,
+    /// Whether inside the range or not.
+    pub reserved: Vec<PortRange>,
+}
+
+impl PortFiles {
     /// # Errors
     /// When a file cannot be read or makes no sense, or there is no range.
     pub fn read(procfs: &Procfs) -> Result<Self, ProcError> {
-        let file = |name: &str| format!("sys/net/ipv4/{name}");
         let range = procfs.required(
-            &file("ip_local_port_range"),
+            "sys/net/ipv4/ip_local_port_range",
             "two ports, the lower first",
             parse_port_range,
         )?;
         let reserved = procfs.value(
-            &file("ip_local_reserved_ports"),
+            "sys/net/ipv4/ip_local_reserved_ports",
             "a list of ports",
             parse_port_list,
         )?;
         Ok(Self {
             range,
             reserved: reserved.unwrap_or_default(),
+        })
+    }
+
+    /// The range without the reserved ports.
+    pub fn effective(&self) -> PortSet {
+        PortSet::from(self.range).minus(&set_of(&self.reserved))
+    }
+}
+
+fn set_of(ranges: &[PortRange]) -> PortSet {
+    let mut ports = PortSet::default();
+    for &range in ranges {
+        ports.insert_range(range);
+    }
+    ports
+}
+
+impl Settings {
+    /// # Errors
+    /// As [`PortFiles::read`].
+    pub fn read(procfs: &Procfs) -> Result<Self, ProcError> {
+        let file = |name: &str| format!("sys/net/ipv4/{name}");
+        let PortFiles { range, reserved } = PortFiles::read(procfs)?;
+        Ok(Self {
+            range,
+            reserved,
             tw_reuse: procfs.number(&file("tcp_tw_reuse"))?.unwrap_or(0),
             // Kernels without the file wait for a second.
             tw_reuse_delay: procfs.number(&file("tcp_tw_reuse_delay"))?.unwrap_or(1000),
@@ -54,11 +87,7 @@ impl Settings {
 
     /// The reserved ports, whether inside the range or not.
     pub fn reserved_set(&self) -> PortSet {
-        let mut reserved = PortSet::default();
-        for &range in &self.reserved {
-            reserved.insert_range(range);
-        }
-        reserved
+        set_of(&self.reserved)
     }
 
     /// Whether a TIME_WAIT socket's tuple can be had again before its time.

@@ -1,0 +1,280 @@
+//! A visit of one network namespace: its sources are read, its subjects collected. The
+//! accumulators are shared by all namespaces.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use super::activity::Activity;
+use super::namespace::{BoundMemory, Namespace};
+use crate::count::Scratch;
+use crate::count::policy::PortPolicy;
+use crate::kernel::features::KernelFeatures;
+use crate::kernel::netlink::DumpError;
+use crate::kernel::netlink::dump::Deadline;
+use crate::kernel::netlink::transport::{KernelTransport, Transport};
+use crate::kernel::netns::{self, NamespaceId};
+use crate::kernel::procfs::{Procfs, parse_sockstat};
+use crate::kernel::sock_diag::{Dump, SockDiag};
+use crate::model::state::{State, StateCounts};
+use crate::snapshot::Dumps;
+use crate::subjects::Facts;
+use crate::subjects::limits::SubjectLimits;
+use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::origin::Ask;
+use crate::subjects::ports::settings::{PortFiles, Settings};
+use crate::subjects::section::{Failure, Missing};
+use crate::subjects::source::Source;
+use crate::subjects::visit::{DumpedSockets, Reading, Visit};
+
+/// How much to keep and to list of a namespace, and how long to wait for it.
+#[derive(Clone, Debug)]
+pub struct SurveyLimits {
+    /// In the exporter's own namespace.
+    pub subjects: SubjectLimits,
+    /// In every other.
+    pub others: SubjectLimits,
+    /// Keys of TCP sockets there is memory for.
+    pub tracked_keys: usize,
+    pub dump_timeout: Duration,
+}
+
+/// Reads namespaces, one after the other. One for the process.
+pub struct Surveyor<T: Transport = KernelTransport> {
+    limits: SurveyLimits,
+    procfs: Procfs,
+    sock_diag: SockDiag<T>,
+    features: KernelFeatures,
+    ask: Option<Box<dyn Fn(u16) -> io::Result<bool> + Send>>,
+    scratch: Scratch,
+}
+
+impl<T: Transport> Surveyor<T> {
+    pub fn new(limits: SurveyLimits, procfs: Procfs, sock_diag: SockDiag<T>) -> Self {
+        Self {
+            scratch: Scratch::new(limits.tracked_keys),
+            limits,
+            procfs,
+            sock_diag,
+            features: KernelFeatures::ALL,
+            ask: None,
+        }
+    }
+
+    /// Takes the kernel for one that has these.
+    pub fn on(self, features: KernelFeatures) -> Self {
+        Self { features, ..self }
+    }
+
+    /// Has the kernel asked whose a port is, by this.
+    pub fn asking(mut self, ask: impl Fn(u16) -> io::Result<bool> + Send + 'static) -> Self {
+        self.ask = Some(Box::new(ask));
+        self
+    }
+
+    /// Dumps that the kernel flagged as interrupted, since the start.
+    pub fn interrupted(&self) -> u64 {
+        self.sock_diag.interrupted()
+    }
+
+    /// Reads the cheap sources, dumps the sockets, and collects every subject.
+    pub fn dump(&mut self, namespace: &mut Namespace, stop: &AtomicBool) {
+        self.visit(namespace, stop, true);
+    }
+
+    /// Reads the cheap sources, and collects what needs no other.
+    pub fn refresh(&mut self, namespace: &mut Namespace, stop: &AtomicBool) {
+        self.visit(namespace, stop, false);
+    }
+
+    /// Reads the counters that say how much can have happened since the last dump.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn tick(&mut self, namespace: &mut Namespace) -> io::Result<()> {
+        self.enter(namespace)?;
+        let read = || {
+            Some((
+                Activity::read(&self.procfs).ok()?,
+                PortFiles::read(&self.procfs).ok()?,
+            ))
+        };
+        match read() {
+            Some((activity, ports)) => namespace.watch.tick(activity, ports),
+            // What they lack, the sections of the facts say.
+            None => namespace.watch.lost(),
+        }
+        Ok(())
+    }
+
+    /// Moves this thread there, and makes sure of it. Where another namespace has taken
+    /// its inode, what was remembered is forgotten.
+    fn enter(&mut self, namespace: &mut Namespace) -> io::Result<()> {
+        if NamespaceId::current()? != namespace.id {
+            // Its socket belongs to the namespace that it was opened in.
+            self.sock_diag.close();
+            namespace.door.enter(namespace.id)?;
+        }
+        namespace.id.ensure_current(&namespace.name)?;
+        if namespace.is_own {
+            return Ok(());
+        }
+        let cookie = netns::cookie();
+        if namespace.cookie.is_some() && namespace.cookie != cookie {
+            self.sock_diag.close();
+            namespace.forget();
+        }
+        namespace.cookie = cookie;
+        Ok(())
+    }
+
+    fn visit(&mut self, namespace: &mut Namespace, stop: &AtomicBool, with_dump: bool) {
+        if let Err(error) = self.enter(namespace) {
+            // Nothing that this thread reads is to be believed.
+            let failure = Failure::new(Source::Namespace, "namespace", &error);
+            namespace.facts = Facts::all_failed(&Arc::new(failure));
+            namespace.dumps = None;
+            namespace.watch.lost();
+            return;
+        }
+        let settings = Reading::take(|| {
+            let settings = Settings::read(&self.procfs);
+            settings.map_err(|error| Missing::failed(Source::PortSettings, error.reason(), &error))
+        });
+        let ask = self.ask();
+        let policy = with_dump.then(|| namespace.policy(&settings, ask));
+        let allocated = self.allocated();
+        if let Some(policy) = &policy {
+            namespace.dumps = Some(Dumps {
+                tcp: Reading::take(|| {
+                    let dumped = self.dump_tcp(policy, &mut namespace.bound, stop);
+                    dumped.map_err(|error| Missing::dump(Source::TcpSockets, &error))
+                }),
+                udp: Reading::take(|| {
+                    let dumped = self.dump_udp(policy, stop);
+                    dumped.map_err(|error| Missing::dump(Source::UdpSockets, &error))
+                }),
+            });
+        }
+        let dumps = policy.as_ref().zip(namespace.dumps.as_ref());
+        let visit = Visit {
+            limits: match namespace.is_own {
+                true => &self.limits.subjects,
+                false => &self.limits.others,
+            },
+            features: &self.features,
+            ask: self.ask(),
+            procfs: &self.procfs,
+            stop,
+            settings: &settings,
+            dumps: dumps.map(|(policy, Dumps { tcp, udp })| DumpedSockets {
+                tcp,
+                udp,
+                scratch: &self.scratch,
+                policy,
+                unseen: self.unseen(allocated),
+            }),
+        };
+        namespace.facts.collect(&visit, &mut namespace.memories);
+        if with_dump {
+            let ports = namespace.facts.ephemeral.measured();
+            namespace.watch.dumped(ports.map(Ephemeral::found));
+            namespace.history.record(&namespace.facts);
+        }
+    }
+
+    /// `None` where the kernel has no answers.
+    fn ask(&self) -> Option<Ask<'_>> {
+        let ask = self.ask.as_ref().filter(|_| self.features.port_probe);
+        ask.map(|ask| &**ask as Ask<'_>)
+    }
+
+    /// TCP sockets of the machine, bound to a port or not (`alloc` of net/sockstat): any
+    /// number where that cannot be read; `None` where all that matter are dumped.
+    fn allocated(&self) -> Option<u64> {
+        if self.features.bound_only_sockets {
+            return None;
+        }
+        let parse = |text: &str| parse_sockstat(text, "TCP", "alloc");
+        let sockstat = "thread-self/net/sockstat";
+        let read = self.procfs.value(sockstat, "TCP sockets", parse);
+        Some(read.ok().flatten().unwrap_or(u64::MAX))
+    }
+
+    /// How many TCP sockets there may be beside those that were dumped. TIME_WAIT and
+    /// requests are none, and some in FIN_WAIT2.
+    fn unseen(&self, before: Option<u64>) -> u32 {
+        let Some(allocated) = before.max(self.allocated()) else {
+            return 0;
+        };
+        let tcp = &self.scratch.tcp.sockets;
+        let dumped: u32 = tcp
+            .iter()
+            .map(|states| {
+                let others = [State::TimeWait, State::SynRecv, State::FinWait2];
+                states.total() - others.map(|state| states.get(state)).iter().sum::<u32>()
+            })
+            .sum();
+        u32::try_from(allocated)
+            .unwrap_or(u32::MAX)
+            .saturating_sub(dumped)
+    }
+
+    fn deadline<'d>(&self, stop: &'d AtomicBool) -> Deadline<'d> {
+        Deadline {
+            timeout: self.limits.dump_timeout,
+            stop,
+        }
+    }
+
+    /// Listeners first, so that direction is known when the others pass by.
+    fn dump_tcp(
+        &mut self,
+        policy: &PortPolicy,
+        memory: &mut BoundMemory,
+        stop: &AtomicBool,
+    ) -> Result<(), DumpError> {
+        let deadline = self.deadline(stop);
+        let Scratch { listeners, tcp, .. } = &mut self.scratch;
+        self.sock_diag.dump(
+            Dump::TcpListeners,
+            deadline,
+            listeners,
+            |listeners| listeners.clear(),
+            |listeners, socket| listeners.add(&socket),
+        )?;
+        let bound = memory.is_due();
+        let (always, known) = (&self.limits.subjects.always, &memory.sockets);
+        let dumped = self.sock_diag.dump(
+            Dump::TcpSockets { bound },
+            deadline,
+            tcp,
+            |tcp| tcp.begin(policy, listeners, always, (!bound).then_some(known)),
+            |tcp, socket| tcp.add(&socket, listeners),
+        );
+        tcp.finish();
+        memory.tcp_sockets = tcp.sockets.iter().map(StateCounts::total).sum();
+        memory.age = match &dumped {
+            Ok(()) if bound => {
+                memory.sockets = std::mem::take(&mut tcp.bound);
+                Some(0)
+            }
+            Ok(()) => memory.age.map(|dumps| dumps + 1),
+            // What was remembered may be half of what there is.
+            Err(_) => None,
+        };
+        dumped
+    }
+
+    fn dump_udp(&mut self, policy: &PortPolicy, stop: &AtomicBool) -> Result<(), DumpError> {
+        let deadline = self.deadline(stop);
+        self.sock_diag.dump(
+            Dump::Udp,
+            deadline,
+            &mut self.scratch.udp,
+            |udp| udp.clear(),
+            |udp, socket| udp.add(&socket, &policy.effective),
+        )
+    }
+}
