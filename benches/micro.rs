@@ -219,6 +219,7 @@ fn render(criterion: &mut Criterion) {
             taken: SystemTime::now(),
             interval: Duration::from_secs(5),
             namespaces: vec![namespace.snapshot()],
+            skipped: Default::default(),
         };
         let page = exposition::render(&snapshot, Vec::new());
         let series = page

@@ -24,8 +24,10 @@ use crate::show::web::{App, routes};
 use crate::snapshot::{self, Latest, Snapshot};
 use crate::subjects;
 use crate::subjects::limits::SubjectLimits;
+use crate::survey::finder::Finder;
 use crate::survey::namespace::Namespace;
 use crate::survey::poller::{Poller, Stop};
+use crate::survey::roster::Roster;
 use crate::survey::schedule::Pace;
 use crate::survey::surveyor::{SurveyLimits, Surveyor};
 use crate::systemd;
@@ -87,7 +89,8 @@ impl Daemon {
                 max_duty: config.poll.max_duty,
                 age_max: config.poll.age_max,
             },
-            namespaces: vec![own_namespace(config)?],
+            roster: roster(config)?,
+            series: config.netns.series,
             surveyor,
             own: Arc::clone(&own),
             publisher,
@@ -190,20 +193,40 @@ impl Daemon {
 /// When the limits cannot be kept, or the thread cannot tell where it is.
 pub fn poll_once(config: &Config) -> Result<Snapshot> {
     let mut surveyor = surveyor(config)?;
-    let mut namespace = own_namespace(config)?;
+    let mut roster = roster(config)?;
     let taken = SystemTime::now();
-    let _ = surveyor.tick(&mut namespace);
-    surveyor.dump(&mut namespace, &Default::default());
-    Ok(Snapshot {
+    roster.tick(&mut surveyor);
+    for namespace in &mut roster.all {
+        surveyor.dump(namespace, &Default::default());
+    }
+    let mut snapshot = Snapshot {
         taken,
         interval: config.poll.interval,
-        namespaces: vec![namespace.snapshot()],
-    })
+        namespaces: roster.all.iter().map(Namespace::snapshot).collect(),
+        skipped: roster.skipped,
+    };
+    snapshot.fold(config.netns.series);
+    Ok(snapshot)
 }
 
-fn own_namespace(config: &Config) -> Result<Namespace> {
-    Namespace::own(&config.netns.host_name)
-        .context("cannot tell the network namespace of this process (is /proc mounted?)")
+/// The namespaces that are to be observed.
+///
+/// # Errors
+/// When the thread cannot tell where it is.
+pub fn roster(config: &Config) -> Result<Roster> {
+    let netns = &config.netns;
+    let own = Namespace::own(&netns.host_name)
+        .context("cannot tell the network namespace of this process (is /proc mounted?)")?;
+    if !netns.enabled {
+        return Ok(Roster::of(own));
+    }
+    let finder = Finder::new(
+        (own.id(), &own.name),
+        &netns.directories,
+        [&netns.include, &netns.exclude],
+        &config.procfs.root,
+    );
+    Ok(Roster::of(own).with(finder))
 }
 
 fn surveyor(config: &Config) -> Result<Surveyor> {
@@ -260,7 +283,14 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
         );
     }
     Ok(SurveyLimits {
-        others: subjects.clone(),
+        others: SubjectLimits {
+            peers: config.netns.keys,
+            destinations: config.netns.keys,
+            sources: config.netns.keys,
+            local_ports: config.netns.keys,
+            always: Vec::new(),
+            peak_window: config.poll.peak_window,
+        },
         subjects,
         tracked_keys: config.limits.tracked_keys,
         dump_timeout: config.poll.timeout,

@@ -13,7 +13,7 @@ use flate2::write::GzEncoder;
 use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
-use crate::snapshot::{NamespaceSnapshot, Page, Snapshot, unix_time};
+use crate::snapshot::{Identity, NamespaceSnapshot, Page, Snapshot, unix_time};
 use crate::subjects::metric::{Kind, Metric, Sink, metrics};
 use crate::subjects::section::Outcome;
 
@@ -24,6 +24,14 @@ metrics! {
         "How long the dump of the sockets took as of the last poll (sock_diag).";
     NETNS_DUMP_TIMESTAMP: gauge "sockdiag_netns_dump_timestamp_seconds" []
         "When the TCP sockets of the network namespace were dumped as of the last poll, in seconds since 1970 (sock_diag).";
+    NETNS_INFO: gauge "sockdiag_netns_info" [inode, kind, container_id, pod_uid]
+        "Always 1; what the network namespace is as of the last poll: host is the exporter's own, named has a file, process has none; container and pod by the cgroup of its first process (nsfs, /proc/PID/cgroup).";
+    NAMESPACES: machine_gauge "sockdiag_namespaces" []
+        "Network namespaces that are observed as of the last poll, the exporter's own included (netns.directories, /proc/PID/ns/net).";
+    SKIPPED: machine_gauge "sockdiag_namespaces_skipped" [reason]
+        "Network namespaces that there are as of the last poll and that are not observed: excluded by netns.include and netns.exclude, beyond the limit, not permitted, or failed.";
+    FOLDED: machine_gauge "sockdiag_namespaces_folded" []
+        "Network namespaces that show their bound alone as of the last poll, because all their series are more than netns.series.";
     SNAPSHOT_TIMESTAMP: machine_gauge "sockdiag_snapshot_timestamp_seconds" []
         "When the sockets were dumped, in seconds since 1970.";
 }
@@ -33,14 +41,23 @@ pub fn render(snapshot: &Snapshot, own: Vec<MetricFamily>) -> Page {
     let mut families = Families::default();
     for namespace in &snapshot.namespaces {
         families.enter(&namespace.name);
-        namespace.facts.export(&mut families);
-        export_outcomes(namespace, &mut families);
+        export_identity(namespace, &mut families);
+        if !namespace.is_folded {
+            namespace.facts.export(&mut families);
+            export_outcomes(namespace, &mut families);
+        }
     }
     families.namespace.clear();
     // The machine's figures are the same in every namespace: say them once.
     if let Some(first) = snapshot.namespaces.first() {
         first.facts.export_machine(&mut families);
     }
+    families.sample(&NAMESPACES, &[], snapshot.namespaces.len() as f64);
+    for (reason, count) in &snapshot.skipped {
+        families.sample(&SKIPPED, &[reason], *count as f64);
+    }
+    let folded = snapshot.namespaces.iter().filter(|one| one.is_folded);
+    families.sample(&FOLDED, &[], folded.count() as f64);
     families.sample(&SNAPSHOT_TIMESTAMP, &[], unix_time(snapshot.taken));
     page(families.into_text(), &own)
 }
@@ -48,6 +65,20 @@ pub fn render(snapshot: &Snapshot, own: Vec<MetricFamily>) -> Page {
 /// Renders the exporter's own families alone.
 pub fn render_own(own: &[MetricFamily]) -> Page {
     page(Vec::new(), own)
+}
+
+fn export_identity(namespace: &NamespaceSnapshot, families: &mut Families) {
+    let Identity {
+        inode,
+        kind,
+        container_id,
+        pod_uid,
+    } = &namespace.identity;
+    let labels = [&inode.to_string(), kind.label(), container_id, pod_uid];
+    families.sample(&NETNS_INFO, &labels, 1.0);
+    if let Some(bound) = &namespace.bound {
+        bound.export(families);
+    }
 }
 
 fn export_outcomes(namespace: &NamespaceSnapshot, families: &mut Families) {
@@ -58,9 +89,6 @@ fn export_outcomes(namespace: &NamespaceSnapshot, families: &mut Families) {
             Outcome::Failed(_) => families.sample(&COLLECTOR_UP, collector, 0.0),
             Outcome::Absent => {}
         }
-    }
-    if let Some(bound) = &namespace.bound {
-        bound.export(families);
     }
     let Some(dumps) = &namespace.dumps else {
         return;

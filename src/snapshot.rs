@@ -1,6 +1,7 @@
 //! What one poll found, published whole: data, clock and rendered page change
 //! together. Readers take a reference and hold no lock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,12 +11,13 @@ use tokio::sync::watch;
 
 use crate::findings::{Finding, Trends, diagnose};
 use crate::subjects::Facts;
+use crate::subjects::metric::{Metric, Sink};
 use crate::subjects::ports::bound::Bound;
 use crate::subjects::visit::Reading;
 
 /// An old snapshot is served for so many of the intervals in force, should
 /// `max_duty` stretch these beyond what `poll.age_max` was made for.
-const INTERVALS: u32 = 3;
+pub const INTERVALS: u32 = 3;
 
 /// One poll of every namespace.
 #[derive(Clone, Debug, Serialize)]
@@ -26,12 +28,82 @@ pub struct Snapshot {
     /// The interval of dumps in force.
     #[serde(rename = "poll_interval_seconds", serialize_with = "seconds")]
     pub interval: Duration,
+    /// The exporter's own first.
     pub namespaces: Vec<NamespaceSnapshot>,
+    /// Namespaces that there are and that are not observed, by reason.
+    #[serde(rename = "namespaces_skipped")]
+    pub skipped: BTreeMap<&'static str, usize>,
+}
+
+impl Snapshot {
+    /// Has namespaces beside the exporter's own show their bound alone where all their
+    /// series are more than this: those with the emptiest ports.
+    pub fn fold(&mut self, series: usize) {
+        let mut others: Vec<_> = self.namespaces.iter_mut().skip(1).collect();
+        let bound = |one: &NamespaceSnapshot| one.bound.map_or(0.0, Bound::highest);
+        others.sort_by(|a, b| bound(b).total_cmp(&bound(a)));
+        let mut left = series;
+        for namespace in others {
+            let mut count = Count(OWN_SERIES);
+            namespace.facts.export(&mut count);
+            namespace.is_folded = count.0 > left;
+            if !namespace.is_folded {
+                left -= count.0;
+            }
+        }
+    }
+}
+
+/// Of a namespace, whatever its facts: collectors, dumps, the bound.
+const OWN_SERIES: usize = 16;
+
+/// Counts samples.
+struct Count(usize);
+
+impl Sink for Count {
+    fn sample(&mut self, _: &'static Metric, _: &[&str], _: f64) {
+        self.0 += 1;
+    }
+}
+
+/// What tells a namespace from others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Identity {
+    pub inode: u64,
+    pub kind: Kind,
+    /// As kube-state-metrics has it, `containerd://…`; empty where there is none.
+    pub container_id: String,
+    pub pod_uid: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// The exporter's own.
+    #[default]
+    Host,
+    /// A file stands for it.
+    Named,
+    /// Only processes are in it.
+    Process,
+}
+
+impl Kind {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Named => "named",
+            Self::Process => "process",
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct NamespaceSnapshot {
     pub name: String,
+    pub identity: Identity,
+    /// Only its bound is exported.
+    pub is_folded: bool,
     /// What the sockets were read from; none while it could not be tried.
     pub dumps: Option<Dumps>,
     pub facts: Facts,
@@ -53,6 +125,7 @@ impl Serialize for NamespaceSnapshot {
         #[derive(Serialize)]
         struct Shown<'s> {
             netns: &'s str,
+            identity: &'s Identity,
             findings: Vec<Finding>,
             #[serde(skip_serializing_if = "Option::is_none")]
             utilization_bound: Option<Bound>,
@@ -61,6 +134,7 @@ impl Serialize for NamespaceSnapshot {
         }
         let shown = Shown {
             netns: &self.name,
+            identity: &self.identity,
             findings: self.findings(),
             utilization_bound: self.bound,
             facts: &self.facts,
@@ -167,6 +241,7 @@ mod tests {
             taken: SystemTime::now(),
             interval,
             namespaces: Vec::new(),
+            skipped: BTreeMap::new(),
         };
         Published::new(snapshot, Page::default(), Instant::now() - age, age_max)
     }

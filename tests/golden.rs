@@ -16,7 +16,7 @@ use sockdiag_exporter::exposition;
 use sockdiag_exporter::model::state::State;
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::text;
-use sockdiag_exporter::snapshot::{Dumps, NamespaceSnapshot, Snapshot};
+use sockdiag_exporter::snapshot::{Dumps, Identity, NamespaceSnapshot, Snapshot};
 use sockdiag_exporter::subjects::metric::{Kind, Metric};
 use sockdiag_exporter::subjects::ports::bound::Bound;
 use sockdiag_exporter::subjects::section::Outcome;
@@ -69,12 +69,18 @@ fn snapshot(facts: Facts) -> Snapshot {
                 udp: 0.125,
             }),
             name: "host".into(),
+            identity: Identity {
+                inode: 4_026_531_840,
+                ..Identity::default()
+            },
+            is_folded: false,
             dumps: Some(Dumps {
                 tcp: took(Duration::from_micros(12_500)),
                 udp: took(Duration::from_micros(250)),
             }),
             facts,
         }],
+        skipped: BTreeMap::from([("excluded", 1)]),
     }
 }
 

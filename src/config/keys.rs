@@ -61,6 +61,12 @@ pub(super) const KEYS: &[Key] = &[
     key!(local_ports.always, Kind::Ports),
     key!(procfs.root, Kind::Folder),
     key!(netns.host_name, Kind::Label),
+    key!(netns.enabled, Kind::Switch),
+    key!(netns.directories, Kind::Folders),
+    key!(netns.include, Kind::Patterns),
+    key!(netns.exclude, Kind::Patterns),
+    key!(netns.keys, SHOWN),
+    key!(netns.series, Kind::Count(100..=1_000_000, "")),
     key!(log.level, Kind::LEVEL),
     key!(log.format, Kind::FORMAT),
 ];

@@ -12,6 +12,7 @@ use super::value::{MOST_LABEL, Refusal, parse_duration};
 
 /// Sockets to bind; beyond this it is a mistake rather than a wish.
 const MOST_LISTEN: usize = 16;
+const MOST_LISTED: usize = 64;
 
 pub(super) enum Kind {
     Listen,
@@ -23,6 +24,9 @@ pub(super) enum Kind {
     Switch,
     Ports,
     Folder,
+    Folders,
+    /// Of names, with `*` and `?`.
+    Patterns,
     Label,
     Words(&'static [&'static str]),
 }
@@ -50,6 +54,18 @@ impl Kind {
             }
             (Self::Ports, _) => one(Err(
                 "must be a list of ports, for example [22, 443]".to_owned()
+            )),
+            (Self::Folders, ValueKind::Array(elements)) => {
+                distinct(value, elements, 0..=MOST_LISTED, "paths", folder)
+            }
+            (Self::Folders, _) => one(Err(
+                r#"must be a list of absolute paths, for example ["/run/netns"]"#.to_owned(),
+            )),
+            (Self::Patterns, ValueKind::Array(elements)) => {
+                distinct(value, elements, 0..=MOST_LISTED, "patterns", pattern)
+            }
+            (Self::Patterns, _) => one(Err(
+                r#"must be a list of patterns, for example ["cni-*"]"#.to_owned()
             )),
             (Self::Count(range, why), kind) => one(count(kind, range, why)),
             (Self::Span(range), kind) => one(span(kind, range)),
@@ -80,9 +96,11 @@ impl Kind {
             Self::Switch => text
                 .parse()
                 .map_or_else(|_| text.into(), ValueKind::Boolean),
-            Self::Ports if text.is_empty() => ValueKind::Array(Vec::new()),
+            Self::Ports | Self::Folders | Self::Patterns if text.is_empty() => {
+                ValueKind::Array(Vec::new())
+            }
             Self::Ports => list(&number),
-            Self::Listen => list(&|part| part.into()),
+            Self::Listen | Self::Folders | Self::Patterns => list(&|part| part.into()),
             _ => text.into(),
         };
         Value::new(Some(origin), kind)
@@ -173,6 +191,16 @@ fn folder(value: &ValueKind) -> Result<ValueKind, String> {
             Ok(value.clone())
         }
         _ => Err(r#"must be an absolute path, for example "/proc""#.to_owned()),
+    }
+}
+
+fn pattern(value: &ValueKind) -> Result<ValueKind, String> {
+    match value {
+        ValueKind::String(text) => match glob::Pattern::new(text) {
+            Ok(_) => Ok(value.clone()),
+            Err(error) => Err(format!("is no pattern: {}", error.msg)),
+        },
+        _ => Err(r#"must be text, for example "cni-*""#.to_owned()),
     }
 }
 

@@ -176,12 +176,30 @@ impl Default for Procfs {
 pub struct Netns {
     /// Value of the label `netns` for the exporter's own namespace.
     pub host_name: String,
+    /// Whether others are observed, too.
+    pub enabled: bool,
+    /// Absolute paths; each file below one stands for a namespace.
+    pub directories: Vec<PathBuf>,
+    /// Patterns of names: those that match any of the first and none of the second
+    /// are observed.
+    pub include: Vec<String>,
+    pub exclude: Vec<String>,
+    /// Keys of each kind that are shown of each of them.
+    pub keys: usize,
+    /// Series of all of them together.
+    pub series: usize,
 }
 
 impl Default for Netns {
     fn default() -> Self {
         Self {
             host_name: "host".to_owned(),
+            enabled: false,
+            directories: vec!["/run/netns".into(), "/run/docker/netns".into()],
+            include: vec!["*".to_owned()],
+            exclude: Vec::new(),
+            keys: 5,
+            series: 20_000,
         }
     }
 }

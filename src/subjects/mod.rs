@@ -95,6 +95,13 @@ macro_rules! subjects {
                 })*
             }
 
+            /// What was made of a dump is too old to be shown.
+            pub fn forget_dumps(&mut self) {
+                $(if <$subject>::NEEDS.iter().any(|source| source.is_dump()) {
+                    self.$name = Section::Absent;
+                })*
+            }
+
             pub fn outcomes(&self) -> Vec<Collected<'_>> {
                 vec![$(Collected {
                     collector: stringify!($name),

@@ -2,8 +2,10 @@
 
 mod activity;
 mod budget;
+pub mod finder;
 pub mod namespace;
 pub mod poller;
+pub mod roster;
 pub mod schedule;
 pub mod surveyor;
 mod told;

@@ -10,7 +10,8 @@ use crate::count::bound::BoundSockets;
 use crate::count::policy::PortPolicy;
 use crate::findings::History;
 use crate::kernel::netns::{Door, NamespaceId};
-use crate::snapshot::{Dumps, NamespaceSnapshot};
+use crate::snapshot::{Dumps, Identity, NamespaceSnapshot};
+use crate::subjects::ports::bound::Bound;
 use crate::subjects::ports::origin::Ask;
 use crate::subjects::ports::settings::Settings;
 use crate::subjects::visit::Reading;
@@ -21,11 +22,15 @@ use crate::subjects::{Facts, Memories};
 const BOUND_EVERY_TIME: u32 = 50_000;
 const BOUND_EVERY: u32 = 4;
 
+/// A namespace that cannot have more of its ports in use is quiet.
+const NOTABLE: f64 = 0.05;
+
 /// One namespace, and what is remembered of it.
 pub struct Namespace {
     /// What its metrics carry as the label `netns`.
     pub name: String,
     pub(super) id: NamespaceId,
+    pub(super) identity: Identity,
     pub(super) door: Door,
     /// Whether it is the exporter's own.
     pub(super) is_own: bool,
@@ -71,7 +76,12 @@ impl Namespace {
     /// # Errors
     /// When `/proc` is not mounted, or hides the thread's own entry.
     pub fn own(name: impl Into<String>) -> io::Result<Self> {
-        let own = Self::new(name, NamespaceId::current()?, Door::here()?);
+        let id = NamespaceId::current()?;
+        let identity = Identity {
+            inode: id.inode,
+            ..Identity::default()
+        };
+        let own = Self::new(name.into(), id, Door::here()?, identity);
         Ok(Self {
             is_own: true,
             ..own
@@ -79,10 +89,11 @@ impl Namespace {
     }
 
     /// Another one, behind this door.
-    pub fn new(name: impl Into<String>, id: NamespaceId, door: Door) -> Self {
+    pub fn new(name: String, id: NamespaceId, door: Door, identity: Identity) -> Self {
         Self {
-            name: name.into(),
+            name,
             id,
+            identity,
             door,
             is_own: false,
             cookie: None,
@@ -102,6 +113,7 @@ impl Namespace {
         let Self {
             name: _,
             id: _,
+            identity: _,
             door: _,
             is_own: _,
             cookie: _,
@@ -119,10 +131,22 @@ impl Namespace {
         (*told, *turns) = Default::default();
     }
 
+    pub fn id(&self) -> NamespaceId {
+        self.id
+    }
+
+    /// Whether its ports are far from gone, for all that is known without a dump.
+    pub(super) fn is_quiet(&self) -> bool {
+        let bound = self.watch.bound.map_or(0.0, Bound::highest);
+        !self.is_own && bound < NOTABLE
+    }
+
     /// What is known of it, and how it has grown.
     pub fn snapshot(&self) -> NamespaceSnapshot {
         NamespaceSnapshot {
             name: self.name.clone(),
+            identity: self.identity.clone(),
+            is_folded: false,
             dumps: self.dumps.clone(),
             facts: self.facts.clone(),
             bound: self.watch.bound,

@@ -7,12 +7,13 @@ use std::thread::Thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::namespace::{Namespace, Turns};
+use super::roster::Roster;
 use super::schedule::{Candidate, Pace, Schedule};
 use super::surveyor::Surveyor;
 use crate::exposition;
 use crate::kernel::netlink::transport::Transport;
 use crate::self_metrics::SelfMetrics;
-use crate::snapshot::{Published, Publisher, Snapshot};
+use crate::snapshot::{INTERVALS, Published, Publisher, Snapshot};
 use crate::subjects::ports::bound::Bound;
 use crate::subjects::source::Source;
 
@@ -43,11 +44,15 @@ impl Stop {
     }
 }
 
+/// The files of a quiet namespace are read once in so many intervals.
+const QUIET_INTERVALS: u32 = 6;
+
 /// Polls the namespaces until told to stop.
 pub struct Poller<T: Transport> {
     pub pace: Pace,
-    /// The exporter's own first.
-    pub namespaces: Vec<Namespace>,
+    pub roster: Roster,
+    /// Of all namespaces but the exporter's own.
+    pub series: usize,
     pub surveyor: Surveyor<T>,
     pub own: Arc<SelfMetrics>,
     pub publisher: Publisher,
@@ -61,18 +66,17 @@ impl<T: Transport> Poller<T> {
         let mut published = Shown::default();
         self.own.set_interval(schedule.interval());
         while !self.stop.is_requested() {
-            for namespace in &mut self.namespaces {
-                // What cannot be entered is told when its files or sockets are due.
-                let _ = self.surveyor.tick(namespace);
-            }
+            self.roster.tick(&mut self.surveyor);
             let has_dumped = self.dump_what_is_due(&mut schedule);
             let has_read = self.refresh(schedule.tick());
+            self.surveyor.leave_for(&mut self.roster.all[0]);
             if self.stop.is_requested() {
                 return;
             }
             self.own.set_interval(schedule.interval());
-            if has_dumped || has_read || published.is_outdated(&self.namespaces) {
-                published = Shown::of(&self.namespaces);
+            self.forget_old(&schedule);
+            if has_dumped || has_read || published.is_outdated(&self.roster.all) {
+                published = Shown::of(&self.roster.all);
                 self.publish(schedule.interval());
             }
             self.stop.sleep_until(schedule.next_tick());
@@ -82,7 +86,7 @@ impl<T: Transport> Poller<T> {
     /// Whether any was.
     fn dump_what_is_due(&mut self, schedule: &mut Schedule) -> bool {
         let started = Instant::now();
-        let mut candidates = candidates(&self.namespaces);
+        let mut candidates = candidates(&self.roster.all);
         schedule.plan(&candidates);
         let mut has_dumped = false;
         while let Some(at) = schedule.next(&candidates)
@@ -90,7 +94,7 @@ impl<T: Transport> Poller<T> {
         {
             let cost = self.dump(at, schedule);
             schedule.dumped(&candidates[at], cost);
-            candidates[at] = candidate(&self.namespaces[at], cost);
+            candidates[at] = candidate(&self.roster.all[at], cost);
             has_dumped = true;
         }
         if has_dumped {
@@ -101,7 +105,7 @@ impl<T: Transport> Poller<T> {
 
     /// What it cost: CPU time of this thread.
     fn dump(&mut self, at: usize, schedule: &Schedule) -> Duration {
-        let (namespace, interrupted) = (&mut self.namespaces[at], self.surveyor.interrupted());
+        let (namespace, interrupted) = (&mut self.roster.all[at], self.surveyor.interrupted());
         let (cpu_time, started) = (thread_cpu_time(), Instant::now());
         self.surveyor.dump(namespace, &self.stop.0);
         let cost = thread_cpu_time().saturating_sub(cpu_time);
@@ -119,39 +123,62 @@ impl<T: Transport> Poller<T> {
         for _ in interrupted..self.surveyor.interrupted() {
             self.own.count_error("sockets", "interrupted");
         }
-        namespace.told.report(&namespace.name, &namespace.facts);
+        namespace
+            .told
+            .report(&namespace.name, namespace.is_own, &namespace.facts);
         cost
     }
 
     /// Reads the files of those namespaces whose turn it is. Whether there were any.
     fn refresh(&mut self, tick: Instant) -> bool {
         let mut has_read = false;
-        for namespace in &mut self.namespaces {
+        for namespace in &mut self.roster.all {
+            let interval = match namespace.is_quiet() {
+                true => self.pace.interval * QUIET_INTERVALS,
+                false => self.pace.interval,
+            };
             let last = namespace.turns.refreshed;
-            if last.is_some_and(|last| tick.duration_since(last) < self.pace.interval) {
+            if last.is_some_and(|last| tick.duration_since(last) < interval) {
                 continue;
             }
             self.surveyor.refresh(namespace, &self.stop.0);
             namespace.turns.refreshed = Some(tick);
             count_errors(&self.own, namespace, false);
-            namespace.told.report(&namespace.name, &namespace.facts);
+            namespace
+                .told
+                .report(&namespace.name, namespace.is_own, &namespace.facts);
             has_read = true;
         }
         has_read
     }
 
+    /// What the sockets of others were so long ago is not served. The exporter's own are not
+    /// served by `Published`, with all else.
+    fn forget_old(&mut self, schedule: &Schedule) {
+        let most = self.pace.age_max.max(schedule.interval() * INTERVALS);
+        for namespace in self.roster.all.iter_mut().filter(|one| !one.is_own) {
+            let dumped = namespace.turns.dumped;
+            if dumped.is_some_and(|dumped| schedule.tick().duration_since(dumped) > most) {
+                namespace.facts.forget_dumps();
+                namespace.dumps = None;
+            }
+        }
+    }
+
     fn publish(&self, interval: Duration) {
-        let own = &self.namespaces[0];
+        let own = &self.roster.all[0];
         // Of a namespace that cannot be told the dump is that of now, and no figure.
         let taken = own
             .dumps
             .as_ref()
             .map_or_else(SystemTime::now, |dumps| dumps.tcp.taken);
-        let snapshot = Snapshot {
+        let mut snapshot = Snapshot {
             taken,
             interval,
-            namespaces: self.namespaces.iter().map(Namespace::snapshot).collect(),
+            namespaces: self.roster.all.iter().map(Namespace::snapshot).collect(),
+            skipped: self.roster.skipped.clone(),
         };
+        snapshot.fold(self.series);
         let page = exposition::render(&snapshot, self.own.families());
         let dumped = own.turns.dumped.unwrap_or_else(Instant::now);
         let published = Published::new(snapshot, page, dumped, self.pace.age_max);
@@ -242,7 +269,8 @@ mod tests {
         let host = Kernel::host(Vec::new(), Vec::new());
         Poller {
             pace,
-            namespaces: vec![Namespace::own("host").unwrap()],
+            roster: Roster::of(Namespace::own("host").unwrap()),
+            series: 1_000,
             surveyor: surveyor(&host, root),
             own: Arc::new(SelfMetrics::new("0", "0", SystemTime::now())),
             publisher,

@@ -108,6 +108,12 @@ impl<T: Transport> Surveyor<T> {
         Ok(())
     }
 
+    /// Leaves whichever namespace was visited last, so that it can go.
+    pub fn leave_for(&mut self, own: &mut Namespace) {
+        // Whoever is visited next is entered anyway.
+        let _ = self.enter(own);
+    }
+
     /// Moves this thread there, and makes sure of it. Where another namespace has taken
     /// its inode, what was remembered is forgotten.
     fn enter(&mut self, namespace: &mut Namespace) -> io::Result<()> {

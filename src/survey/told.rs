@@ -18,13 +18,15 @@ enum State {
 
 impl Told {
     /// Says what has changed for the worse or the better in namespace `netns`.
-    pub fn report(&mut self, netns: &str, facts: &Facts) {
+    pub fn report(&mut self, netns: &str, is_own: bool, facts: &Facts) {
         let down = facts.failures();
         for collected in facts.outcomes() {
             let collector = collected.collector;
             let now = match collected.outcome {
                 Outcome::Up => State::Up,
-                Outcome::Absent => State::Absent,
+                // What this kernel does not offer is told once, not of each namespace.
+                Outcome::Absent if is_own => State::Absent,
+                Outcome::Absent => State::Up,
                 Outcome::Failed(failure) => State::Failed(failure.reason),
             };
             let before = self.0.insert(collector, now);

@@ -159,6 +159,7 @@ impl Oracle {
             taken: SystemTime::now(),
             interval: Duration::from_secs(5),
             namespaces: vec![namespace.snapshot()],
+            skipped: Default::default(),
         })
     }
 

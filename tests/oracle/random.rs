@@ -9,6 +9,7 @@ use sockdiag_exporter::kernel::features::KernelFeatures;
 use socket2::Socket;
 
 use crate::figures::{Oracle, Pool, address, ip, open_until_refused};
+use crate::support::dice::Dice;
 use crate::support::netns::{Namespace, set_port_range, set_sysctl};
 use crate::support::plan::{Plan, set_option};
 use crate::support::sockets::{Listener, close_in_turn};
@@ -22,28 +23,6 @@ const DESTINATIONS: [&str; 3] = ["127.9.0.1:443", "127.9.0.2:443", "127.9.0.1:44
 const ASIDE: &str = "127.9.0.1:445";
 /// include/uapi/linux/in.h
 const IP_LOCAL_PORT_RANGE: i32 = 51;
-
-/// SplitMix64 (Steele, Lea, Flood 2014).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From `least` to `most`, both included.
-    fn roll(&mut self, least: u16, most: u16) -> u16 {
-        least + (self.next() % (u64::from(most - least) + 1)) as u16
-    }
-
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.roll(0, all.len() as u16 - 1) as usize]
-    }
-}
 
 /// What a scenario has open.
 struct Scene {

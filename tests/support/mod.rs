@@ -10,6 +10,7 @@
 )]
 
 pub mod crowd;
+pub mod dice;
 pub mod exposition;
 pub mod http;
 pub mod netns;

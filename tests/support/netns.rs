@@ -14,6 +14,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::panic;
+use std::path::PathBuf;
 use std::process::{self, Command, Stdio};
 use std::thread;
 
@@ -201,11 +202,17 @@ impl Namespace {
         })
     }
 
+    /// A file that stands for it, as long as this value lives.
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/{}/fd/{}", process::id(), self.link.as_raw_fd()).into()
+    }
+
     /// Lays a veth pair between two namespaces, called `name` at both ends, with
     /// addresses like `10.9.0.1/24` or `fd09::1/64`. Needs `ip`.
     pub fn connect(&self, peer: &Self, name: &str, ours: &[&str], theirs: &[&str]) {
-        let peer_link = format!("/proc/{}/fd/{}", process::id(), peer.link.as_raw_fd());
+        let peer_link = peer.path();
         self.enter(|| {
+            let peer_link = peer_link.display();
             let add = format!("link add {name} type veth peer name {name} netns {peer_link}");
             ip(&add);
         });

@@ -117,6 +117,7 @@ pub fn snapshot() -> Snapshot {
     Snapshot {
         taken: SystemTime::now(),
         interval: Duration::from_secs(5),
+        skipped: Default::default(),
         namespaces: vec![NamespaceSnapshot {
             name: "host".to_owned(),
             facts: facts(),

@@ -1,0 +1,219 @@
+//! Which network namespaces there are: those that stand as files below the configured
+//! directories, and those of processes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use glob::Pattern;
+
+use crate::kernel::netns::NamespaceId;
+use crate::model::cgroup::CgroupOwner;
+use crate::snapshot::{Identity, Kind};
+
+/// A scan of all processes is made again after so many times what it took: it costs a
+/// few microseconds each, and hosts with thousands of them have few new namespaces.
+const SCAN_REST: u32 = 200;
+
+/// Namespaces that are observed at most, for the memory and the time of each.
+const MOST: usize = 2_000;
+
+/// Where to look, and what for.
+pub struct Finder {
+    own: NamespaceId,
+    own_name: String,
+    directories: Vec<PathBuf>,
+    include: Vec<Pattern>,
+    exclude: Vec<Pattern>,
+    proc: PathBuf,
+    /// As of the last scan: the first process of each.
+    processes: HashMap<NamespaceId, Process>,
+    next_scan: Instant,
+}
+
+struct Process {
+    path: PathBuf,
+    owner: CgroupOwner,
+}
+
+/// A namespace that is to be observed.
+pub struct Found {
+    pub id: NamespaceId,
+    pub name: String,
+    pub path: PathBuf,
+    pub identity: Identity,
+}
+
+/// Those that are not, by reason.
+pub type Skipped = BTreeMap<&'static str, usize>;
+
+impl Finder {
+    /// Patterns that are none were refused with the configuration.
+    pub fn new(
+        (own, own_name): (NamespaceId, &str),
+        directories: &[PathBuf],
+        [include, exclude]: [&[String]; 2],
+        proc: &Path,
+    ) -> Self {
+        let patterns = |texts: &[String]| {
+            let patterns = texts.iter().filter_map(|text| Pattern::new(text).ok());
+            patterns.collect()
+        };
+        Self {
+            own,
+            own_name: own_name.to_owned(),
+            directories: directories.to_vec(),
+            include: patterns(include),
+            exclude: patterns(exclude),
+            proc: proc.to_owned(),
+            processes: HashMap::new(),
+            next_scan: Instant::now(),
+        }
+    }
+
+    /// Those that there are now, by name. None twice, and no name twice.
+    pub fn find(&mut self, skipped: &mut Skipped) -> Vec<Found> {
+        self.scan_when_due();
+        let mut found = BTreeMap::new();
+        for directory in &self.directories {
+            for (name, path) in files(directory) {
+                let id = NamespaceId::of_file(&path);
+                if let Ok(id) = id
+                    && id.is_like(self.own)
+                {
+                    found
+                        .entry(id)
+                        .or_insert_with(|| self.found(id, Some(name), path));
+                }
+            }
+        }
+        for (&id, process) in &self.processes {
+            let path = || process.path.clone();
+            found
+                .entry(id)
+                .or_insert_with(|| self.found(id, None, path()));
+        }
+        found.remove(&self.own);
+        let mut found: Vec<_> = found.into_values().collect();
+        self.name_apart(&mut found);
+        let all = found.len();
+        found.retain(|one| self.is_wanted(&one.name));
+        skipped.insert("excluded", all - found.len());
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        skipped.insert("limit", found.len().saturating_sub(MOST));
+        found.truncate(MOST);
+        found
+    }
+
+    /// One that was found has gone: another process may still be there.
+    pub fn scan_soon(&mut self) {
+        self.next_scan = Instant::now();
+    }
+
+    fn scan_when_due(&mut self) {
+        let started = Instant::now();
+        if started < self.next_scan {
+            return;
+        }
+        let mut before = std::mem::take(&mut self.processes);
+        for path in processes(&self.proc) {
+            let file = path.join("ns/net");
+            let Ok(id) = NamespaceId::of_file(&file) else {
+                continue;
+            };
+            if id == self.own || self.processes.contains_key(&id) {
+                continue;
+            }
+            let known = before.remove(&id).filter(|process| process.path == file);
+            let process = known.unwrap_or_else(|| Process {
+                owner: owner(&path),
+                path: file,
+            });
+            self.processes.insert(id, process);
+        }
+        let rest = started.elapsed() * SCAN_REST;
+        self.next_scan = started + rest.min(Duration::from_secs(60));
+    }
+
+    fn found(&self, id: NamespaceId, file: Option<String>, path: PathBuf) -> Found {
+        let owner = self.processes.get(&id).map(|process| &process.owner);
+        let kind = match file {
+            Some(_) => Kind::Named,
+            None => Kind::Process,
+        };
+        let container = || owner.and_then(CgroupOwner::short_id);
+        let name = file.or_else(container);
+        let text = |of: fn(&CgroupOwner) -> &Option<String>| {
+            owner
+                .and_then(|owner| of(owner).clone())
+                .unwrap_or_default()
+        };
+        Found {
+            id,
+            name: name.unwrap_or_else(|| format!("net-{}", id.inode)),
+            path,
+            identity: Identity {
+                inode: id.inode,
+                kind,
+                container_id: text(|owner| &owner.container_id),
+                pod_uid: text(|owner| &owner.pod_uid),
+            },
+        }
+    }
+
+    /// Where several have one name, each gets its inode behind it.
+    fn name_apart(&self, found: &mut [Found]) {
+        let mut times = HashMap::from([(self.own_name.clone(), 1)]);
+        for one in found.iter() {
+            *times.entry(one.name.clone()).or_insert(0) += 1;
+        }
+        for one in found {
+            if times[&one.name] > 1 {
+                one.name = format!("{}-{}", one.name, one.id.inode);
+            }
+        }
+    }
+
+    fn is_wanted(&self, name: &str) -> bool {
+        let matches = |patterns: &[Pattern]| patterns.iter().any(|one| one.matches(name));
+        matches(&self.include) && !matches(&self.exclude)
+    }
+}
+
+/// The files of a directory, by name. There is none where no container has been yet.
+fn files(directory: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let named = entries.map(|entry| {
+        (
+            entry.file_name().to_string_lossy().into_owned(),
+            entry.path(),
+        )
+    });
+    let mut files: Vec<_> = named.collect();
+    files.sort();
+    files
+}
+
+/// The directories of all processes, the lowest number first: the first of a container is
+/// the one that lives longest.
+fn processes(proc: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
+    let numbered = entries.filter_map(|entry| {
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
+        Some((number, entry.path()))
+    });
+    let mut processes: Vec<_> = numbered.collect();
+    processes.sort();
+    processes.into_iter().map(|(_, path)| path).collect()
+}
+
+/// By the path of its cgroup; nobody where that cannot be read.
+fn owner(process: &Path) -> CgroupOwner {
+    let text = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
+    // The line of v2, else any of v1: `12:pids:/path`.
+    let path = |line: &str| line.splitn(3, ':').nth(2).map(str::to_owned);
+    let lines = || text.lines();
+    let line = lines().find(|line| line.starts_with("0::/") && line.len() > 4);
+    let line = line.or_else(|| lines().next());
+    CgroupOwner::of_path(&line.and_then(path).unwrap_or_default())
+}
