@@ -16,13 +16,19 @@ CLONE_NEWNET = 0x40000000
 @contextlib.contextmanager
 def farm(sockets, peers):
     """Sockets in a namespace that this process and its children are in meanwhile."""
+    with farm_apart(sockets, peers) as pid, namespace(pid):
+        yield
+
+
+@contextlib.contextmanager
+def farm_apart(sockets, peers):
+    """Sockets in the namespace of another process, whose number it gives."""
     command = [EXAMPLES / "socket_farm", f"--sockets={sockets}", f"--peers={peers}"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         if not process.stdout.readline().startswith("ready "):
             raise SystemExit("the socket farm failed")
-        with namespace(process.pid):
-            yield
+        yield process.pid
     finally:
         process.stdin.close()
         process.wait()

@@ -116,7 +116,7 @@ def build():
     variables = [
         variable("job", 'label_values(up{job=~".*sockdiag.*"}, job)', "Scrape jobs named like sockdiag, also of exporters that are down.", many=True, listed=True),
         variable("instance", 'label_values(up{job=~"$job"}, instance)', "Hosts.", many=True),
-        variable("netns", f"label_values(sockdiag_ephemeral_port_range_first{{{JOB}}}, netns)", "Network namespaces; host is the exporter's own.", many=True),
+        variable("netns", f"label_values(sockdiag_netns_info{{{JOB}}}, netns)", "Network namespaces; host is the exporter's own.", many=True),
     ]
     links = [{"type": "link", "title": "One host", "url": "/d/sockdiag-host", "icon": "dashboard",
               "keepTime": True, "includeVars": False, "targetBlank": False, "tooltip": "One host in depth"}]

@@ -132,6 +132,26 @@ def conntrack():
     ]
 
 
+def namespaces():
+    info = f"sockdiag_netns_info{{{HOST}}}"
+    bound = f"max by (netns) (sockdiag_ephemeral_utilization_bound_ratio{{{HOST}}})"
+    pods = 'label_join(max by (uid, namespace, pod) (kube_pod_info), "pod_uid", "", "uid")'
+    return [
+        row("Network namespaces"),
+        table("The fullest namespaces", "What the use of the ports cannot exceed by now, and what it was at the last dump; quiet namespaces are not dumped where that would cost too much.",
+              [column(f"topk(20, {bound} * on (netns) group_left (kind, container_id, pod_uid) max by (netns, kind, container_id, pod_uid) ({info}))", "ports at most", "percentunit", PORTS)],
+              "ports at most", width=14),
+        table("Pods", "The same by the names of kube-state-metrics, joined by the pod's uid.",
+              [column(f'topk(20, max by (netns, pod_uid) ({bound} * on (netns) group_left (pod_uid) max by (netns, pod_uid) (sockdiag_netns_info{{{HOST},pod_uid!=""}})) * on (pod_uid) group_left (namespace, pod) {pods})', "ports at most", "percentunit", PORTS)],
+              "ports at most", width=10, empty="no pods, or no kube-state-metrics"),
+        lines("Conntrack by namespace", "Entries over the limit, the fullest.",
+              [query(f"topk(10, sockdiag_conntrack_entries{{{HOST}}} / sockdiag_conntrack_entries_limit{{{HOST}}})", "{{netns}}")], "percentunit", CONNTRACK, empty="conntrack is not loaded"),
+        lines("Observed and left out", "Namespaces that are observed, that are not and why, and that show their bound alone.",
+              [query(f"sockdiag_namespaces{{{HOST}}}", "observed"), query(f"sockdiag_namespaces_skipped{{{HOST}}}", "skipped: {{reason}}"),
+               query(f"sockdiag_namespaces_folded{{{HOST}}}", "bound alone")], "short"),
+    ]
+
+
 def limits():
     time_wait = f'sum by (job, instance, netns) (sockdiag_sockets{{{NETNS},protocol="tcp",state="time_wait"}})'
     return [
@@ -184,11 +204,11 @@ def build():
     variables = [
         variable("job", "label_values(sockdiag_build_info, job)", "Scrape job of the exporters."),
         variable("instance", 'label_values(sockdiag_build_info{job="$job"}, instance)', "The host."),
-        variable("netns", f"label_values(sockdiag_ephemeral_port_range_first{{{HOST}}}, netns)",
+        variable("netns", f"label_values(sockdiag_netns_info{{{HOST}}}, netns)",
                  "Network namespace; host is the exporter's own.", first="host"),
     ]
     links = [{"type": "link", "title": "Fleet", "url": "/d/sockdiag-fleet", "icon": "dashboard",
               "keepTime": True, "includeVars": False, "targetBlank": False, "tooltip": "All hosts, the worst first"}]
-    panels = [*overview(), *ephemeral(), *sockets(), *listeners(), *conntrack(), *limits(), *exporter()]
+    panels = [*overview(), *ephemeral(), *sockets(), *listeners(), *conntrack(), *namespaces(), *limits(), *exporter()]
     return dashboard("sockdiag-host", "Sockets: one host", "Ephemeral ports, sockets, listeners, conntrack and limits of one host, from sockdiag-exporter.",
                      variables, panels, links)

@@ -21,6 +21,8 @@ SOURCE = HERE.parent.parent / "src"
 
 # A query may be empty where one of these has no series at all on that host.
 OPTIONAL = {
+    "kube_pod_info": "it is kube-state-metrics'",
+    "sockdiag_namespaces_skipped": "namespaces are not looked for",
     "sockdiag_conntrack_entries": "conntrack is not loaded",
     "sockdiag_conntrack_entries_limit": "conntrack is not loaded",
     "sockdiag_conntrack_buckets": "conntrack is not loaded",
@@ -34,6 +36,8 @@ OPTIONAL = {
     "sockdiag_tcp_orphans_limit": "the kernel shows it in the machine's first network namespace only",
     "sockdiag_tcp_memory_limit_bytes": "the kernel shows it in the machine's first network namespace only",
 }
+# Of other exporters.
+FOREIGN = {"kube_pod_info"}
 # Panels that list faults: empty is the good news.
 FAULTS = {"Down", "Stale", "Failing collectors"}
 
@@ -92,12 +96,12 @@ def queries(name, dashboard, values):
 
 
 def metrics(expr):
-    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:sockdiag|process)_[a-z0-9_]+", expr)}
+    return {re.sub(r"_(bucket|sum|count)$", "", name) for name in re.findall(r"\b(?:sockdiag|process|kube)_[a-z0-9_]+", expr)}
 
 
 def unknown(found):
     text = "".join(path.read_text() for path in SOURCE.rglob("*.rs"))
-    known = set(re.findall(r'"((?:sockdiag|process)_[a-z0-9_]+)"', text))
+    known = set(re.findall(r'"((?:sockdiag|process)_[a-z0-9_]+)"', text)) | FOREIGN
     for where, _, expr in found:
         for name in sorted(metrics(expr) - known):
             yield f"{where}: the exporter has no metric {name}"

@@ -25,6 +25,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 RULES = HERE.parent / "prometheus" / "rules"
 # The oldest and the newest Kubernetes that is looked at.
 VERSIONS = ("1.29", "1.33")
+# Components that give privileges, and which.
+PRIVILEGED = {"net-admin": ["NET_ADMIN"], "namespaces": ["SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN"]}
 EXPECTED = {
     "base": ["ConfigMap", "DaemonSet", "Namespace", "ResourceQuota", "ServiceAccount"],
     "example": ["ConfigMap", "DaemonSet", "Namespace", "PodMonitor", "PrometheusRule", "ResourceQuota", "ServiceAccount"],
@@ -110,8 +112,25 @@ def broken(things):
                 yield f"{where}: not the rules of {RULES}"
 
 
+def privileged():
+    """The base with each component that gives it privileges: what is wrong then."""
+    for component, capabilities in PRIVILEGED.items():
+        things = kustomize.render(HERE / "base")
+        kustomize.patch(things, HERE / "components" / component)
+        daemon, = [thing for thing in things if thing["kind"] == "DaemonSet"]
+        yield from (f"{component}: {said}" for said in invalid(daemon))
+        container, = daemon["spec"]["template"]["spec"]["containers"]
+        inner = container["securityContext"]
+        if inner["capabilities"] != {"drop": ["ALL"], "add": capabilities} or inner["allowPrivilegeEscalation"]:
+            yield f"{component}: gives other capabilities than {capabilities}"
+        names = {each["name"] for each in daemon["spec"]["template"]["spec"]["volumes"]}
+        if not {each["name"] for each in container["volumeMounts"]} <= names:
+            yield f"{component}: mounts a volume that is not there"
+        print(f"base with {component}: rendered and validated")
+
+
 def main():
-    faults = []
+    faults = list(privileged())
     command = kustomize.installed()
     if command is None:
         print("neither kustomize nor a recent kubectl is here: what kustomize.py renders is not compared with theirs")

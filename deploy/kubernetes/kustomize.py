@@ -1,6 +1,6 @@
 """Renders the part of kustomize that the kustomizations here use, where neither kustomize nor a recent kubectl is.
 
-Understood: resources, components, namespace, labels (pairs), configMapGenerator (files), images. Anything else is
+Understood: resources, components, namespace, labels (pairs), configMapGenerator (files), images, patches (strategic merge). Anything else is
 refused, so that what is rendered here is never less than what a cluster would get. check.py compares the two wherever
 kustomize itself can be had. What each field does: https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/"""
 
@@ -12,7 +12,7 @@ import subprocess
 
 import yaml
 
-KNOWN = {"apiVersion", "kind", "resources", "components", "namespace", "labels", "configMapGenerator", "images"}
+KNOWN = {"apiVersion", "kind", "resources", "components", "namespace", "labels", "configMapGenerator", "images", "patches"}
 # Kinds that live in no namespace.
 CLUSTER = {"Namespace"}
 
@@ -36,7 +36,9 @@ def render(directory):
         path = directory / name
         things += render(path) if path.is_dir() else yaml.safe_load_all(path.read_text())
     for name in said.get("components", []):
-        things += render(directory / name)
+        component = directory / name
+        things += render(component)
+        patch(things, component)
     things += [generated(file, each, things) for each in said.get("configMapGenerator", [])]
     for thing in things:
         meta = thing["metadata"]
@@ -50,6 +52,29 @@ def render(directory):
             for each in said.get("images", []):
                 retag(file, container, each)
     return things
+
+
+def patch(things, component):
+    """A component's patches go over what was rendered before it."""
+    file = component / "kustomization.yaml"
+    for each in yaml.safe_load(file.read_text()).get("patches", []):
+        only(file, each, {"patch"})
+        change = yaml.safe_load(each["patch"])
+        key = change["kind"], change["metadata"]["name"]
+        at, = [at for at, thing in enumerate(things) if (thing["kind"], thing["metadata"]["name"]) == key]
+        things[at] = merged(things[at], change)
+
+
+def merged(thing, change):
+    """Lists of named things by their names, as these kinds have it; all else is replaced."""
+    if isinstance(thing, dict) and isinstance(change, dict):
+        return thing | {key: merged(thing.get(key), value) for key, value in change.items()}
+    if isinstance(thing, list) and all(isinstance(each, dict) and "name" in each for each in thing + change):
+        names = {each["name"]: each for each in thing}
+        for each in change:
+            names[each["name"]] = merged(names.get(each["name"]), each)
+        return list(names.values())
+    return change
 
 
 def pod(thing):

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::namespaces;
 use crate::findings::Finding;
 use crate::model::figures::{between, endpoint, percent};
 use crate::model::pool::Pool;
@@ -19,11 +20,39 @@ const WIDTH: usize = 100;
 
 pub fn render(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    for namespace in &snapshot.namespaces {
+    for (at, namespace) in namespaces::in_full(snapshot).enumerate() {
         // Writing to a String cannot fail.
-        let _ = write_namespace(&mut text, namespace);
+        let _ = write_namespace(&mut text, namespace, at == 0);
     }
+    let _ = write_others(&mut text, snapshot);
     text
+}
+
+/// The fullest of the namespaces beside the exporter's own, if there are any.
+fn write_others(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
+    let (rows, all) = namespaces::fullest(snapshot);
+    if all == 0 {
+        return Ok(());
+    }
+    writeln!(out, "the fullest of {all} other network namespaces\n")?;
+    let mut table = Table::new(&[
+        "netns",
+        "ports at most",
+        "at the last dump",
+        "toward",
+        "conntrack",
+    ]);
+    let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
+    for row in rows {
+        table.row([
+            row.name.to_owned(),
+            percent(row.bound),
+            share(row.ratio),
+            row.toward,
+            share(row.conntrack),
+        ]);
+    }
+    table.write(out, "")
 }
 
 /// Collectors that failed, and why. `None` when nothing is missing.
@@ -37,7 +66,11 @@ pub fn missing(snapshot: &Snapshot) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
-fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt::Result {
+fn write_namespace(
+    out: &mut String,
+    namespace: &NamespaceSnapshot,
+    is_own: bool,
+) -> std::fmt::Result {
     let NamespaceSnapshot { name, facts, .. } = namespace;
     let findings = namespace.findings();
     writeln!(out, "network namespace {name}\n")?;
@@ -46,7 +79,8 @@ fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt:
         writeln!(out, "{collectors}: FAILED: {}", down.failure.message)?;
     }
     for collected in facts.outcomes() {
-        if collected.outcome == Outcome::Absent {
+        // Of another it may be that it was not dumped.
+        if is_own && collected.outcome == Outcome::Absent {
             writeln!(out, "{}: not offered by this kernel", collected.collector)?;
         }
     }

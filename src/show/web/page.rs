@@ -4,6 +4,7 @@
 use std::time::SystemTime;
 
 use super::html::{Cell, Html};
+use crate::show::namespaces;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 
 /// How many rows a table has at most: a page to glance at.
@@ -102,7 +103,8 @@ fn figures(html: &mut Html, snapshot: &Snapshot, now: SystemTime) {
     for untold in kernels.flat_map(|kernel| kernel.untold()) {
         html.paragraph(format_args!("{untold}"));
     }
-    for namespace in &snapshot.namespaces {
+    others(html, snapshot);
+    for namespace in namespaces::in_full(snapshot) {
         html.raw("<section>\n");
         html.heading(format_args!("Network namespace {}", namespace.name));
         utilization(html, namespace);
@@ -111,6 +113,38 @@ fn figures(html: &mut Html, snapshot: &Snapshot, now: SystemTime) {
         accept_queues(html, namespace);
         html.raw("</section>\n");
     }
+}
+
+/// The fullest of the namespaces beside the exporter's own, if there are any.
+fn others(html: &mut Html, snapshot: &Snapshot) {
+    let (rows, all) = namespaces::fullest(snapshot);
+    if all == 0 {
+        return;
+    }
+    let share = |share: Option<f64>| share.map_or(Cell::text("-"), Cell::Share);
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| {
+            vec![
+                Cell::text(row.name),
+                Cell::Share(row.bound),
+                share(row.ratio),
+                Cell::text(row.toward),
+                share(row.conntrack),
+            ]
+        })
+        .collect();
+    html.table(
+        &format!("The fullest of {all} other network namespaces"),
+        &[
+            "Namespace",
+            "Ports at most",
+            "At the last dump",
+            "Toward",
+            "Conntrack",
+        ],
+        &rows,
+    );
 }
 
 /// What a reader should know before the figures.
@@ -124,9 +158,16 @@ fn findings(snapshot: &Snapshot) -> Vec<Finding> {
     snapshot
         .namespaces
         .iter()
-        .flat_map(|namespace| {
+        .enumerate()
+        .flat_map(|(at, namespace)| {
+            // Of the exporter's own it need not be said.
+            let whose = match at {
+                0 => String::new(),
+                _ => format!("{}: ", namespace.name),
+            };
             let findings = namespace.findings();
-            let diagnosed: Vec<_> = findings.iter().map(diagnosed).collect();
+            let all = findings.iter().map(|finding| diagnosed(&whose, finding));
+            let diagnosed: Vec<_> = all.collect();
             failures(namespace).into_iter().chain(diagnosed)
         })
         .collect()
@@ -143,14 +184,15 @@ fn failures(namespace: &NamespaceSnapshot) -> Option<Finding> {
     (!lines.is_empty()).then_some(Finding { title, lines })
 }
 
-fn diagnosed(finding: &crate::findings::Finding) -> Finding {
+fn diagnosed(whose: &str, finding: &crate::findings::Finding) -> Finding {
     let advice = finding.advice.iter().map(|advice| match &advice.risk {
         Some(risk) => format!("To do: {} Risk: {risk}", advice.what),
         None => format!("To do: {}", advice.what),
     });
     Finding {
         title: format!(
-            "{} ({}): {}",
+            "{}{} ({}): {}",
+            whose,
             finding.severity.label(),
             finding.id,
             finding.what

@@ -1,0 +1,120 @@
+//! The network namespaces beside the exporter's own, as a reader wants to see them: the
+//! fullest in one table, and in full only those where something is wrong.
+
+use crate::model::figures::endpoint;
+use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::subjects::ports::bound::Bound;
+
+/// Rows of the table; there is more in the JSON.
+const ROWS: usize = 10;
+
+/// One namespace.
+pub struct Row<'s> {
+    pub name: &'s str,
+    /// What the ratio of its ports cannot exceed, and what it was at the last dump.
+    pub bound: f64,
+    pub ratio: Option<f64>,
+    /// Whom most of its ports are used toward.
+    pub toward: String,
+    /// How full its connection tracking table is.
+    pub conntrack: Option<f64>,
+}
+
+/// The fullest, and how many there are in all.
+pub fn fullest(snapshot: &Snapshot) -> (Vec<Row<'_>>, usize) {
+    let mut rows: Vec<_> = snapshot.namespaces.iter().skip(1).map(row).collect();
+    let all = rows.len();
+    rows.sort_by(|a, b| b.bound.total_cmp(&a.bound).then(a.name.cmp(b.name)));
+    rows.truncate(ROWS);
+    (rows, all)
+}
+
+/// The exporter's own, and those where something is wrong.
+pub fn in_full(snapshot: &Snapshot) -> impl Iterator<Item = &NamespaceSnapshot> {
+    let all = snapshot.namespaces.iter().enumerate();
+    let wanted = all.filter(|(at, namespace)| {
+        *at == 0 || !namespace.facts.failures().is_empty() || !namespace.findings().is_empty()
+    });
+    wanted.map(|(_, namespace)| namespace)
+}
+
+fn row(namespace: &NamespaceSnapshot) -> Row<'_> {
+    let ports = namespace.facts.ephemeral.measured();
+    let rows = ports.into_iter().flat_map(|ports| &ports.destinations.rows);
+    let worst = rows.max_by_key(|row| row.blocked());
+    let conntrack = namespace.facts.conntrack.measured();
+    Row {
+        name: &namespace.name,
+        bound: namespace.bound.map_or(0.0, Bound::highest),
+        ratio: ports.map(|ports| ports.utilization.tcp_destination),
+        toward: worst.map_or_else(String::new, |row| endpoint(row.destination, row.port)),
+        conntrack: conntrack.and_then(|table| Some(table.pool()?.share())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::show::text;
+    use crate::snapshot::Identity;
+    use crate::subjects::Facts;
+    use crate::subjects::conntrack::Conntrack;
+    use crate::subjects::section::Section;
+
+    /// Its own, and twelve others; the sixth has lost its conntrack entries.
+    fn snapshot() -> Snapshot {
+        let others = (1..=12).map(|at| NamespaceSnapshot {
+            name: format!("pod-{at}"),
+            identity: Identity::default(),
+            bound: Some(Bound {
+                tcp: f64::from(at) / 100.0,
+                udp: 0.0,
+            }),
+            facts: Facts {
+                conntrack: Section::Measured(Conntrack {
+                    entries: if at == 6 { 95 } else { 5 },
+                    limit: 100,
+                    buckets: None,
+                    events: None,
+                }),
+                ..Facts::default()
+            },
+            ..NamespaceSnapshot::default()
+        });
+        let own = NamespaceSnapshot {
+            name: "host".to_owned(),
+            ..NamespaceSnapshot::default()
+        };
+        Snapshot {
+            taken: std::time::SystemTime::now(),
+            interval: std::time::Duration::from_secs(5),
+            namespaces: [own].into_iter().chain(others).collect(),
+            skipped: Default::default(),
+        }
+    }
+
+    #[test]
+    fn the_fullest_stand_first_and_trouble_is_told_in_full() {
+        let snapshot = snapshot();
+        let (rows, all) = fullest(&snapshot);
+        assert_eq!((rows.len(), all), (10, 12));
+        assert_eq!((rows[0].name, rows[0].conntrack), ("pod-12", Some(0.05)));
+        let names: Vec<_> = in_full(&snapshot).map(|one| &one.name[..]).collect();
+        assert_eq!(names, ["host", "pod-6"]);
+    }
+
+    #[test]
+    fn the_text_has_them_all_in_one_table() {
+        let text = text::render(&snapshot());
+        let own = text.find("network namespace host").unwrap();
+        let trouble = text.find("network namespace pod-6").unwrap();
+        let table = text
+            .find("the fullest of 12 other network namespaces")
+            .unwrap();
+        assert!(own < trouble && trouble < table, "{text}");
+        assert!(
+            text.contains("pod-12") && !text.contains("pod-1 "),
+            "{text}"
+        );
+    }
+}
