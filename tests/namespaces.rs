@@ -39,8 +39,13 @@ struct Observer {
 impl Observer {
     /// Of names that begin like this.
     fn of(pattern: &str) -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::with(pattern, TempDir::new().unwrap(), Path::new("/proc"))
+    }
+
+    /// Of processes below this directory.
+    fn with(pattern: &str, directory: TempDir, proc: &Path) -> Self {
         let mut config = Config::default();
+        config.procfs.root = proc.to_owned();
         config.netns.enabled = true;
         config.netns.directories = vec![directory.path().to_owned()];
         config.netns.include = vec![pattern.to_owned()];
@@ -227,6 +232,40 @@ fn one_of_processes_alone_is_found_by_its_number() {
         assert_eq!(snapshot.identity.inode.to_string(), inode);
         drop(pod);
         assert_eq!(observer.tick().len(), 0);
+    });
+}
+
+/// Processes below a directory of the test's, in namespaces that are real.
+#[test]
+fn a_container_gives_its_name_and_its_pod() {
+    in_netns("a_container_gives_its_name_and_its_pod", &[], || {
+        let (pod, named) = (Namespace::fresh(), Namespace::fresh());
+        let proc = TempDir::new().unwrap();
+        let uid = "0f1e2d3c-1111-2222-3333-444455556666";
+        let process = |number: u32, namespace: &Namespace, id: char| {
+            let directory = proc.path().join(number.to_string());
+            std::fs::create_dir_all(directory.join("ns")).unwrap();
+            symlink(namespace.path(), directory.join("ns/net")).unwrap();
+            let slice = format!("kubepods-pod{}.slice", uid.replace('-', "_"));
+            let id = id.to_string().repeat(64);
+            let path = format!("0::/kubepods.slice/{slice}/cri-containerd-{id}.scope\n");
+            std::fs::write(directory.join("cgroup"), path).unwrap();
+        };
+        process(20, &pod, 'b');
+        process(9, &pod, 'a');
+        process(30, &named, 'c');
+        let mut observer = Observer::with("*", TempDir::new().unwrap(), proc.path());
+        observer.name("cni-1", &named.path());
+        assert_eq!(observer.tick(), ["aaaaaaaaaaaa", "cni-1"]);
+        for (name, kind, id) in [
+            ("aaaaaaaaaaaa", Kind::Process, 'a'),
+            ("cni-1", Kind::Named, 'c'),
+        ] {
+            let identity = observer.get(name).snapshot().identity;
+            assert_eq!((identity.kind, &identity.pod_uid[..]), (kind, uid));
+            let expected = format!("containerd://{}", id.to_string().repeat(64));
+            assert_eq!(identity.container_id, expected);
+        }
     });
 }
 

@@ -141,7 +141,7 @@ impl Finder {
             Some(_) => Kind::Named,
             None => Kind::Process,
         };
-        let container = || owner.and_then(CgroupOwner::short_id);
+        let container = || owner?.short_container_id().map(str::to_owned);
         let name = file.or_else(container);
         let text = |of: fn(&CgroupOwner) -> &Option<String>| {
             owner
@@ -207,13 +207,8 @@ fn processes(proc: &Path) -> Vec<PathBuf> {
     processes.into_iter().map(|(_, path)| path).collect()
 }
 
-/// By the path of its cgroup; nobody where that cannot be read.
+/// By its cgroup; nobody where that cannot be read.
 fn owner(process: &Path) -> CgroupOwner {
-    let text = std::fs::read_to_string(process.join("cgroup")).unwrap_or_default();
-    // The line of v2, else any of v1: `12:pids:/path`.
-    let path = |line: &str| line.splitn(3, ':').nth(2).map(str::to_owned);
-    let lines = || text.lines();
-    let line = lines().find(|line| line.starts_with("0::/") && line.len() > 4);
-    let line = line.or_else(|| lines().next());
-    CgroupOwner::of_path(&line.and_then(path).unwrap_or_default())
+    let text = std::fs::read_to_string(process.join("cgroup"));
+    CgroupOwner::of_process(&text.unwrap_or_default())
 }
