@@ -66,13 +66,14 @@ def notice(include, name, connects=1800):
         time.sleep(60)
         seen = []
         for _ in range(3):
-            with inside(name), socket.create_server(("127.0.0.1", SERVICE), backlog=4096):
+            with inside(name):
+                listening = socket.create_server(("127.0.0.1", SERVICE), backlog=4096)
                 held = [connect("127.0.0.1") for _ in range(connects)]
             done = time.monotonic()
             while not re.search(found, scrape(), re.MULTILINE) and time.monotonic() < done + 60:
                 time.sleep(0.05)
             seen.append(time.monotonic() - done)
-            for connection in held:
+            for connection in [*held, listening]:
                 connection.close()
             time.sleep(25)
         return seen

@@ -12,48 +12,59 @@ pub struct Activity {
     pub tcp_sockets: u64,
     /// UDP sockets with a port.
     pub udp_sockets: u64,
-    /// Calls of connect() that were given a port, since the namespace was made.
-    pub connects: u64,
+    /// Calls of connect() that were given a port, since the namespace was made; `None`
+    /// where so few sockets make that of no interest.
+    pub connects: Option<u64>,
 }
 
 impl Activity {
-    /// Of the calling thread's namespace. `None` where the kernel does not say.
+    /// Of the calling thread's namespace; the calls of connect() only where there are at
+    /// least `few` TCP sockets. `None` where the kernel does not say.
     ///
     /// # Errors
     /// When a file cannot be read, or makes no sense.
-    pub fn read(procfs: &Procfs) -> Result<Option<Self>, ProcError> {
-        let mut connects = None;
-        let parse = |text: &str| {
-            parse_counters(text, |protocol, name, count| {
-                if (protocol, name) == ("Tcp", "ActiveOpens") {
-                    connects = u64::try_from(count).ok();
-                }
-            })
-        };
-        // Read before the others: a call in between is then in the sockets alone.
-        procfs.value("thread-self/net/snmp", "pairs of lines of counters", parse)?;
+    pub fn read(procfs: &Procfs, few: u64) -> Result<Option<Self>, ProcError> {
         let v4 = procfs.value("thread-self/net/sockstat", "socket statistics", |text| {
             let tcp = |word| parse_sockstat(text, "TCP", word);
-            Some((
-                tcp("inuse")? + tcp("tw")?,
-                parse_sockstat(text, "UDP", "inuse")?,
-            ))
+            let udp = parse_sockstat(text, "UDP", "inuse")?;
+            Some((tcp("inuse")? + tcp("tw")?, udp))
         })?;
         // There is no such file where IPv6 is off.
         let v6 = procfs.value("thread-self/net/sockstat6", "socket statistics", |text| {
             let inuse = |line| parse_sockstat(text, line, "inuse");
             Some((inuse("TCP6")?, inuse("UDP6")?))
         })?;
-        let (Some(connects), Some(v4)) = (connects, v4) else {
+        let Some(v4) = v4 else {
             return Ok(None);
         };
         let v6 = v6.unwrap_or_default();
-        Ok(Some(Self {
+        let sockets = Self {
             tcp_sockets: v4.0 + v6.0,
             udp_sockets: v4.1 + v6.1,
-            connects,
+            connects: None,
+        };
+        if sockets.tcp_sockets < few {
+            return Ok(Some(sockets));
+        }
+        let connects = read_connects(procfs)?;
+        Ok(connects.map(|connects| Self {
+            connects: Some(connects),
+            ..sockets
         }))
     }
+}
+
+fn read_connects(procfs: &Procfs) -> Result<Option<u64>, ProcError> {
+    let mut connects = None;
+    let parse = |text: &str| {
+        parse_counters(text, |protocol, name, count| {
+            if (protocol, name) == ("Tcp", "ActiveOpens") {
+                connects = u64::try_from(count).ok();
+            }
+        })
+    };
+    procfs.value("thread-self/net/snmp", "pairs of lines of counters", parse)?;
+    Ok(connects)
 }
 
 #[cfg(test)]
@@ -74,7 +85,7 @@ mod tests {
             .iter()
             .map(|(name, text)| (&name[..], *text))
             .collect();
-        Activity::read(&Procfs::new(proc_tree(&files).path()))
+        Activity::read(&Procfs::new(proc_tree(&files).path()), 17)
     }
 
     #[test]
@@ -88,16 +99,18 @@ mod tests {
         let expected = Activity {
             tcp_sockets: 36,
             udp_sockets: 9,
-            connects: 511,
+            connects: Some(511),
         };
         assert_eq!(activity, expected);
         let v4_only = read(&both[..2]).unwrap().unwrap();
         assert_eq!((v4_only.tcp_sockets, v4_only.udp_sockets), (16, 4));
+        assert_eq!(v4_only.connects, None, "so few");
     }
 
     #[test]
     fn what_the_kernel_does_not_say_is_absent_and_nonsense_an_error() {
-        assert_eq!(read(&[("sockstat", SOCKSTAT)]).unwrap(), None);
+        let without_snmp = [("sockstat", SOCKSTAT), ("sockstat6", SOCKSTAT6)];
+        assert_eq!(read(&without_snmp).unwrap(), None);
         assert_eq!(read(&[("snmp", SNMP)]).unwrap(), None);
         assert!(read(&[("snmp", SNMP), ("sockstat", "TCP: inuse x\n")]).is_err());
     }

@@ -11,7 +11,6 @@ use crate::count::policy::PortPolicy;
 use crate::findings::History;
 use crate::kernel::netns::{Door, NamespaceId};
 use crate::snapshot::{Dumps, Identity, NamespaceSnapshot};
-use crate::subjects::ports::bound::Bound;
 use crate::subjects::ports::origin::Ask;
 use crate::subjects::ports::settings::Settings;
 use crate::subjects::visit::Reading;
@@ -21,9 +20,6 @@ use crate::subjects::{Facts, Memories};
 /// more TCP sockets than this it is done at every fourth dump.
 const BOUND_EVERY_TIME: u32 = 50_000;
 const BOUND_EVERY: u32 = 4;
-
-/// A namespace that cannot have more of its ports in use is quiet.
-const NOTABLE: f64 = 0.05;
 
 /// One namespace, and what is remembered of it.
 pub struct Namespace {
@@ -137,8 +133,7 @@ impl Namespace {
 
     /// Whether its ports are far from gone, for all that is known without a dump.
     pub(super) fn is_quiet(&self) -> bool {
-        let bound = self.watch.bound.map_or(0.0, Bound::highest);
-        !self.is_own && bound < NOTABLE
+        !self.is_own && self.watch.is_quiet()
     }
 
     /// What is known of it, and how it has grown.

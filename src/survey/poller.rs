@@ -44,9 +44,6 @@ impl Stop {
     }
 }
 
-/// The files of a quiet namespace are read once in so many intervals.
-const QUIET_INTERVALS: u32 = 6;
-
 /// Polls the namespaces until told to stop.
 pub struct Poller<T: Transport> {
     pub pace: Pace,
@@ -134,7 +131,7 @@ impl<T: Transport> Poller<T> {
         let mut has_read = false;
         for namespace in &mut self.roster.all {
             let interval = match namespace.is_quiet() {
-                true => self.pace.interval * QUIET_INTERVALS,
+                true => self.pace.slow(),
                 false => self.pace.interval,
             };
             let last = namespace.turns.refreshed;
@@ -155,7 +152,7 @@ impl<T: Transport> Poller<T> {
     /// What the sockets of others were so long ago is not served. The exporter's own are not
     /// served by `Published`, with all else.
     fn forget_old(&mut self, schedule: &Schedule) {
-        let most = self.pace.age_max.max(schedule.interval() * INTERVALS);
+        let most = (schedule.interval() * INTERVALS).max(self.pace.slow() * 2);
         for namespace in self.roster.all.iter_mut().filter(|one| !one.is_own) {
             let dumped = namespace.turns.dumped;
             if dumped.is_some_and(|dumped| schedule.tick().duration_since(dumped) > most) {

@@ -34,7 +34,7 @@ impl Roster {
     pub fn with(self, finder: Finder) -> Self {
         // To enter the namespace that it is in takes the same permission.
         let own = &self.all[0];
-        let entered = own.door.enter(own.id);
+        let entered = own.door.enter();
         if let Err(error) = &entered {
             tracing::warn!(
                 %error,

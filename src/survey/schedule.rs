@@ -47,8 +47,13 @@ impl Pace {
         if least <= self.interval {
             return self.interval;
         }
-        let most = self.age_max.mul_f64(AGE_SHARE).max(least);
+        let most = self.slow().max(least);
         at_duty(self.max_duty * ROUTINE).min(most)
+    }
+
+    /// The interval of routine dumps of quiet namespaces, and of looks at their files.
+    pub fn slow(&self) -> Duration {
+        self.age_max.mul_f64(AGE_SHARE).max(self.interval)
     }
 
     /// The configured interval in equal parts, none of them longer than a tick.
@@ -101,9 +106,9 @@ pub struct Schedule {
     pace: Pace,
     tick: Instant,
     budget: Budget,
-    /// Of routine dumps, in force.
+    /// Of routine dumps of namespaces that matter, in force.
     interval: Duration,
-    /// Whether every namespace is dumped in this interval.
+    /// Whether there is time for quiet ones, too.
     all: bool,
 }
 
@@ -148,13 +153,11 @@ impl Schedule {
                 .map(|one| one.cost)
                 .sum()
         };
-        let of_all = self.pace.interval_for(cost(|_| true));
-        let fits = self.pace.age_max.mul_f64(AGE_SHARE).max(self.pace.interval);
-        self.all = of_all <= fits;
-        self.interval = match self.all {
-            true => of_all,
-            false => self.pace.interval_for(cost(Candidate::matters)),
-        };
+        let (some, all) = (cost(Candidate::matters), cost(|_| true));
+        self.interval = self.pace.interval_for(some);
+        let part = |cost: Duration, interval: Duration| cost.as_secs_f64() / interval.as_secs_f64();
+        let left = self.pace.max_duty - part(some, self.interval);
+        self.all = part(all - some, self.pace.slow()) <= left * ROUTINE;
         let dearest = candidates.iter().map(|one| one.cost).max();
         self.budget.accrue(self.tick, dearest.unwrap_or_default());
     }
@@ -170,7 +173,7 @@ impl Schedule {
         let is_dear = self.interval > self.pace.interval;
         let dumps = match reason {
             Reason::First => 0,
-            Reason::Routine if is_dear => 2,
+            Reason::Routine if is_dear || !candidates[at].matters() => 2,
             Reason::Routine | Reason::Urgent | Reason::Overdue => 1,
         };
         let can = dumps == 0 || self.budget.affords(dumps, candidates[at].cost);
@@ -184,14 +187,18 @@ impl Schedule {
         }
         let age = one.dumped.map(|dumped| self.tick.duration_since(dumped));
         let is_regular = self.all || one.matters();
+        let interval = match one.matters() {
+            true => self.interval,
+            false => self.pace.slow(),
+        };
         match age {
             None if one.is_own => Some((Reason::First, 0.0)),
-            Some(age) if is_regular && age >= 2 * self.interval => {
+            Some(age) if is_regular && age >= 2 * interval => {
                 Some((Reason::Overdue, age.as_secs_f64()))
             }
             _ if one.is_urgent() => Some((Reason::Urgent, one.bound.highest())),
             None if is_regular => Some((Reason::Routine, f64::INFINITY)),
-            Some(age) if is_regular && age >= self.interval => {
+            Some(age) if is_regular && age >= interval => {
                 Some((Reason::Routine, age.as_secs_f64()))
             }
             _ => None,

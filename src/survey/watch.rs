@@ -1,9 +1,14 @@
 //! What is known of a namespace between two dumps: its counters at each tick, and from
 //! them how full its ports can be by now.
 
+use std::time::{Duration, Instant};
+
 use super::activity::Activity;
 use crate::subjects::ports::bound::{Bound, Found};
 use crate::subjects::ports::settings::PortFiles;
+
+/// A namespace that cannot have a larger share of its ports in use is quiet.
+const QUIET: f64 = 0.05;
 
 /// The ticks of one namespace.
 #[derive(Debug, Default)]
@@ -31,17 +36,36 @@ struct Dumped {
 struct Ports {
     files: Option<PortFiles>,
     count: u32,
+    read: Option<Instant>,
 }
 
 impl Watch {
-    /// Takes the counters and the range of now.
-    pub fn tick(&mut self, now: Option<Activity>, files: PortFiles) {
+    /// Takes the counters of now, and the range if it was read.
+    pub fn tick(&mut self, now: Option<Activity>, files: Option<PortFiles>) {
         self.now = now;
-        if self.ports.files.as_ref() != Some(&files) {
-            self.ports.count = files.effective().len();
-            self.ports.files = Some(files);
+        if let Some(files) = files {
+            self.ports.read = Some(Instant::now());
+            if self.ports.files.as_ref() != Some(&files) {
+                self.ports.count = files.effective().len();
+                self.ports.files = Some(files);
+            }
         }
         self.bound = self.bound();
+    }
+
+    pub fn files_are_older_than(&self, age: Duration) -> bool {
+        self.ports.read.is_none_or(|read| read.elapsed() > age)
+    }
+
+    /// With fewer sockets than this the bound stays where the namespace is quiet, however
+    /// many calls of connect() there were.
+    pub fn few_sockets(&self) -> u64 {
+        (f64::from(self.ports.count) * QUIET) as u64
+    }
+
+    /// Whether the ports are far from gone, for all that is known without a dump.
+    pub fn is_quiet(&self) -> bool {
+        self.bound.map_or(0.0, Bound::highest) < QUIET
     }
 
     /// Nothing could be read.
@@ -77,7 +101,7 @@ impl Watch {
     fn bound(&self) -> Option<Bound> {
         let (now, files) = (self.now?, self.ports.files.as_ref()?);
         let since = self.dumped.as_ref().and_then(|dumped| {
-            let connects = now.connects.checked_sub(dumped.before.connects)?;
+            let connects = now.connects?.checked_sub(dumped.before.connects?)?;
             (dumped.files == *files).then_some((dumped.found, connects))
         });
         Some(Bound::of(
@@ -113,16 +137,16 @@ mod tests {
         Activity {
             tcp_sockets,
             udp_sockets: 0,
-            connects,
+            connects: Some(connects),
         }
     }
 
     /// The bound of TCP after a dump, and then a tick.
     fn after(found: Option<Found>, tick: Activity, last: u16) -> (f64, f64) {
         let mut watch = Watch::default();
-        watch.tick(Some(activity(50, 1000)), files(40_099));
+        watch.tick(Some(activity(50, 1000)), Some(files(40_099)));
         watch.dumped(found);
-        watch.tick(Some(tick), files(last));
+        watch.tick(Some(tick), Some(files(last)));
         (watch.seen.tcp, watch.bound.unwrap().tcp)
     }
 
@@ -146,11 +170,11 @@ mod tests {
     #[test]
     fn a_tick_that_cannot_be_read_leaves_no_bound() {
         let mut watch = Watch::default();
-        watch.tick(Some(activity(50, 1000)), files(40_099));
+        watch.tick(Some(activity(50, 1000)), Some(files(40_099)));
         watch.dumped(Some(FOUND));
         watch.lost();
         assert_eq!((watch.bound, watch.seen.tcp), (None, 0.1));
-        watch.tick(None, files(40_099));
+        watch.tick(None, Some(files(40_099)));
         assert_eq!(watch.bound, None);
     }
 }
