@@ -10,5 +10,6 @@ mod daemon {
     pub mod library;
     pub mod life;
     pub mod refusals;
+    pub mod sandbox;
     pub mod systemd;
 }

@@ -2,37 +2,54 @@
 
 use std::net::IpAddr;
 
-use hashbrown::HashSet;
+use hashbrown::HashMap;
 
 use crate::model::ports::PortSet;
 use crate::model::socket::{Family, Queues, Socket};
 use crate::model::state::{State, StateCounts};
 
-/// One listening socket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The listening sockets of one address and port: several with SO_REUSEPORT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listener {
-    pub family: Family,
-    pub address: IpAddr,
-    pub port: u16,
+    pub sockets: u32,
     pub v6_only: bool,
-    /// Connections waiting for `accept`.
+    /// Connections waiting for `accept`, of all of them.
     pub waiting: u32,
     pub limit: u32,
 }
 
-/// All listeners of a namespace.
-#[derive(Default)]
+/// All listeners of a namespace, as far as there is memory for them.
 pub struct Listeners {
-    all: Vec<Listener>,
+    /// Addresses and ports that there is memory for.
+    most: usize,
+    all: HashMap<(IpAddr, u16), Listener>,
+    by_family: [StateCounts; 2],
     ports: PortSet,
     every_v4: PortSet,
     every_v6: PortSet,
-    exact: HashSet<(IpAddr, u16)>,
+    /// Ports of those that there was no memory for: they are taken to listen on every
+    /// address.
+    crowded: PortSet,
+    /// How many sockets these are.
+    pub untracked: u64,
 }
 
 impl Listeners {
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            all: HashMap::new(),
+            by_family: Default::default(),
+            ports: PortSet::default(),
+            every_v4: PortSet::default(),
+            every_v6: PortSet::default(),
+            crowded: PortSet::default(),
+            untracked: 0,
+        }
+    }
+
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new(self.most);
     }
 
     pub fn add(&mut self, socket: &Socket) {
@@ -40,11 +57,31 @@ impl Listeners {
             return;
         };
         let (address, port) = (socket.addresses.local(), socket.local_port);
-        let (family, v6_only) = (socket.family, socket.v6_only);
+        self.by_family[socket.family as usize].add(State::Listen);
         self.ports.insert(port);
-        if !address.is_unspecified() {
-            self.exact.insert((address, port));
-        } else if address.is_ipv4() {
+        if address.is_unspecified() {
+            self.listens_everywhere(address.is_ipv4(), socket.v6_only, port);
+        }
+        let known = self.all.len() < self.most || self.all.contains_key(&(address, port));
+        if !known {
+            self.crowded.insert(port);
+            self.untracked += 1;
+            return;
+        }
+        let listener = self.all.entry((address, port)).or_insert(Listener {
+            sockets: 0,
+            v6_only: true,
+            waiting: 0,
+            limit: 0,
+        });
+        listener.sockets += 1;
+        listener.v6_only &= socket.v6_only;
+        listener.waiting = listener.waiting.saturating_add(waiting);
+        listener.limit = listener.limit.saturating_add(limit);
+    }
+
+    fn listens_everywhere(&mut self, is_v4: bool, v6_only: bool, port: u16) {
+        if is_v4 {
             self.every_v4.insert(port);
         } else {
             self.every_v6.insert(port);
@@ -52,18 +89,19 @@ impl Listeners {
                 self.every_v4.insert(port);
             }
         }
-        self.all.push(Listener {
-            family,
-            address,
-            port,
-            v6_only,
-            waiting,
-            limit,
-        });
     }
 
-    pub fn all(&self) -> &[Listener] {
-        &self.all
+    /// By address and port, in no order.
+    pub fn all(&self) -> impl Iterator<Item = ((IpAddr, u16), &Listener)> {
+        self.all.iter().map(|(&at, listener)| (at, listener))
+    }
+
+    pub fn tracked(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn get(&self, at: (IpAddr, u16)) -> Option<&Listener> {
+        self.all.get(&at)
     }
 
     /// Ports with a listener on any address.
@@ -72,11 +110,7 @@ impl Listeners {
     }
 
     pub fn counts(&self, family: Family) -> StateCounts {
-        let mut counts = StateCounts::default();
-        for _ in self.all.iter().filter(|listener| listener.family == family) {
-            counts.add(State::Listen);
-        }
-        counts
+        self.by_family[family as usize]
     }
 
     /// Whether a socket with this local end was accepted, not connected.
@@ -90,6 +124,8 @@ impl Listeners {
             IpAddr::V4(_) => &self.every_v4,
             IpAddr::V6(_) => &self.every_v6,
         };
-        everywhere.contains(port) || self.exact.contains(&(address, port))
+        everywhere.contains(port)
+            || self.crowded.contains(port)
+            || self.all.contains_key(&(address, port))
     }
 }

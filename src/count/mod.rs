@@ -19,6 +19,10 @@ use listeners::Listeners;
 use tcp::TcpCount;
 use udp::UdpCount;
 
+/// Addresses and ports with a listener that there is memory for: 6 MB when all are there.
+/// A host with more has one listener for each of very many addresses.
+const LISTENERS: usize = 100_000;
+
 /// All accumulators.
 pub struct Scratch {
     pub listeners: Listeners,
@@ -30,7 +34,7 @@ impl Scratch {
     /// With memory for so many keys of TCP sockets.
     pub fn new(tracked_keys: usize) -> Self {
         Self {
-            listeners: Listeners::default(),
+            listeners: Listeners::new(LISTENERS),
             tcp: TcpCount::new(tracked_keys),
             udp: UdpCount::default(),
         }

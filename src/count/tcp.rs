@@ -108,11 +108,14 @@ impl TcpCount {
         self.ports.begin(policy, ports);
         self.waiting_v4.clear();
         self.waiting_v6.clear();
-        for listener in listeners.all() {
-            self.directions[Direction::Inbound as usize].add(State::Listen);
-            self.local_ports.add(listener.port, State::Listen);
-            if policy.effective.contains(listener.port) {
-                let (address, port) = (listener.address, listener.port);
+        for family in &self.sockets {
+            self.directions[Direction::Inbound as usize].merge(family);
+        }
+        for ((address, port), listener) in listeners.all() {
+            for _ in 0..listener.sockets {
+                self.local_ports.add(port, State::Listen);
+            }
+            if policy.effective.contains(port) {
                 self.addresses.hold_bound(address, listener.v6_only, port);
             }
         }

@@ -1,7 +1,6 @@
 //! Accept queues of listening TCP sockets: `idiag_rqueue` and `idiag_wqueue` of
 //! a listener (net/ipv4/tcp_diag.c, `tcp_diag_get_info`).
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Serialize;
@@ -13,7 +12,7 @@ use super::ranking::{Ranking, last_rank};
 use super::section::Missing;
 use super::source::Source;
 use super::visit::Inputs;
-use crate::count::listeners::Listeners;
+use crate::count::listeners::{Listener, Listeners};
 use crate::model::pool::Pool;
 
 /// The accept queues, fullest first.
@@ -79,32 +78,28 @@ impl Subject for AcceptQueues {
 
 impl AcceptQueues {
     fn of(listeners: &Listeners, k: usize, ranking: &mut Ranking<(IpAddr, u16)>) -> Self {
-        let mut groups: BTreeMap<(IpAddr, u16), (u32, u32)> = BTreeMap::new();
-        for listener in listeners.all() {
-            let (waiting, limit) = groups.entry((listener.address, listener.port)).or_default();
-            *waiting = waiting.saturating_add(listener.waiting);
-            *limit = limit.saturating_add(listener.limit);
-        }
-        let shown = ranking.select(k, groups.iter().map(|(&key, &queue)| (key, fill(queue))));
-        let folded = (groups.len() - shown.len()) as u32;
-        let queues = shown
-            .into_iter()
-            .map(|((address, port), _)| {
-                let (waiting, limit) = groups[&(address, port)];
-                AcceptQueue {
-                    address,
-                    port,
-                    waiting,
-                    limit,
-                }
+        let all = listeners.all();
+        let shown = ranking.select(k, all.map(|(key, listener)| (key, fill(listener))));
+        let beyond = listeners.tracked() - shown.len();
+        let queue = |((address, port), _)| {
+            let listener = listeners.get((address, port))?;
+            Some(AcceptQueue {
+                address,
+                port,
+                waiting: listener.waiting,
+                limit: listener.limit,
             })
-            .collect();
-        Self { queues, folded }
+        };
+        Self {
+            queues: shown.into_iter().filter_map(queue).collect(),
+            folded: beyond as u32,
+        }
     }
 }
 
 /// Fullest first, in millionths of the limit; of equally full ones the longer.
-fn fill((waiting, limit): (u32, u32)) -> u64 {
+fn fill(listener: &Listener) -> u64 {
+    let Listener { waiting, limit, .. } = *listener;
     let millionths = u64::from(waiting) * 1_000_000 / u64::from(limit.max(1));
     millionths << 24 | u64::from(waiting.min(0x00ff_ffff))
 }

@@ -68,14 +68,23 @@ impl Missing {
         Self::Failed(Arc::new(Failure::new(source, reason, error)))
     }
 
-    /// What a dump that is not whole means for its source.
+    /// What a dump that is not whole means for its source. A kernel may lack that of UDP
+    /// sockets. Without that of TCP sockets there is nothing to say of this host, and that
+    /// must not look like health.
     pub fn dump(source: Source, error: &DumpError) -> Self {
-        if error.is_absent() {
-            return Self::Absent;
+        match (source, error.is_absent()) {
+            (Source::TcpSockets, true) => {
+                let failure = Failure::new(source, "unsupported", error);
+                let message = format!("{NO_TCP_DUMP}: {}", failure.message);
+                Self::Failed(Arc::new(Failure { message, ..failure }))
+            }
+            (_, true) => Self::Absent,
+            (_, false) => Self::failed(source, error.reason(), error),
         }
-        Self::failed(source, error.reason(), error)
     }
 }
+
+const NO_TCP_DUMP: &str = "no sock_diag for TCP: load the kernel module tcp_diag (CONFIG_INET_DIAG); in a sandbox that has none, such as gVisor, this exporter cannot work";
 
 /// A file of the subject's own.
 impl From<ProcError> for Missing {

@@ -37,7 +37,7 @@ metrics! {
     DIRECTION: gauge "sockdiag_tcp_direction_sockets" [direction, state]
         "TCP sockets as of the last poll, by who opened them: inbound when the local address and port are a listener's or the state is syn_recv (sock_diag).";
     UNTRACKED: gauge "sockdiag_keys_untracked" []
-        "Sockets as of the last poll whose peer did not fit in limits.tracked_keys; they count everywhere but by peer and destination (sock_diag).";
+        "Sockets as of the last poll whose peer did not fit in limits.tracked_keys, or listeners beyond 100,000 addresses and ports; they count everywhere but by peer, destination and accept queue (sock_diag).";
 }
 
 impl Subject for TcpSockets {
@@ -101,7 +101,7 @@ impl TcpSockets {
             inbound,
             ports,
             sees_bound_only: true,
-            untracked: dump.count.keys.untracked,
+            untracked: dump.count.keys.untracked + dump.listeners.untracked,
             ports_folded,
         }
     }

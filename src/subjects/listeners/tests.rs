@@ -1,6 +1,7 @@
 use super::*;
 use crate::count::Scratch;
-use crate::fake_kernel::{Sock, bound, count, policy};
+use crate::fake_kernel::{Sock, bound, count, policy, sock};
+use crate::model::socket::Direction;
 use crate::model::state::State;
 
 fn queues(socks: &[Sock], k: usize) -> AcceptQueues {
@@ -68,4 +69,22 @@ fn a_backlog_of_none_and_one_beyond_its_limit_are_ranked() {
         5,
     );
     assert_eq!(most.queues[0].waiting, u32::MAX, "sums do not overflow");
+}
+
+#[test]
+fn listeners_beyond_the_memory_are_counted_and_still_tell_direction() {
+    let mut socks: Vec<_> = (1..=50)
+        .map(|host| listener(&format!("10.0.0.{host}:80"), 1, 100))
+        .collect();
+    socks.push(sock(State::Established, "10.0.0.50:80", "192.0.2.1:5000"));
+    let mut scratch = Scratch::new(10);
+    scratch.listeners = Listeners::new(10);
+    count(&mut scratch, &policy(40_000, 40_099), &socks, &[]);
+    let listeners = &scratch.listeners;
+    assert_eq!((listeners.tracked(), listeners.untracked), (10, 40));
+    let inbound = scratch.tcp.directions[Direction::Inbound as usize];
+    assert_eq!(inbound.get(State::Listen), 50);
+    assert_eq!(inbound.get(State::Established), 1);
+    let all = AcceptQueues::of(listeners, 5, &mut Ranking::default());
+    assert_eq!((all.queues.len(), all.folded), (5, 5));
 }
