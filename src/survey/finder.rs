@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use glob::Pattern;
 
@@ -22,13 +22,15 @@ const MOST: usize = 2_000;
 pub struct Finder {
     own: NamespaceId,
     own_name: String,
-    directories: Vec<PathBuf>,
+    directories: Vec<Directory>,
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
     proc: PathBuf,
     /// As of the last scan: the first process of each.
     processes: HashMap<NamespaceId, Process>,
     next_scan: Instant,
+    /// What was found last time is not all true any more.
+    is_stale: bool,
 }
 
 struct Process {
@@ -62,30 +64,31 @@ impl Finder {
         Self {
             own,
             own_name: own_name.to_owned(),
-            directories: directories.to_vec(),
+            directories: directories.iter().map(Directory::new).collect(),
             include: patterns(include),
             exclude: patterns(exclude),
             proc: proc.to_owned(),
             processes: HashMap::new(),
             next_scan: Instant::now(),
+            is_stale: true,
         }
     }
 
-    /// Those that there are now, by name. None twice, and no name twice.
-    pub fn find(&mut self, skipped: &mut Skipped) -> Vec<Found> {
-        self.scan_when_due();
+    /// Those that there are now, by name; none twice, and no name twice. `None` when they are
+    /// the same as last time.
+    pub fn find(&mut self, skipped: &mut Skipped) -> Option<Vec<Found>> {
+        let mut has_changed = std::mem::take(&mut self.is_stale);
+        has_changed |= self.scan_when_due();
+        for directory in &mut self.directories {
+            has_changed |= directory.read(self.own);
+        }
+        if !has_changed {
+            return None;
+        }
         let mut found = BTreeMap::new();
-        for directory in &self.directories {
-            for (name, path) in files(directory) {
-                let id = NamespaceId::of_file(&path);
-                if let Ok(id) = id
-                    && id.is_like(self.own)
-                {
-                    found
-                        .entry(id)
-                        .or_insert_with(|| self.found(id, Some(name), path));
-                }
-            }
+        for (name, path, id) in self.directories.iter().flat_map(|one| &one.files) {
+            let file = || self.found(*id, Some(name.clone()), path.clone());
+            found.entry(*id).or_insert_with(file);
         }
         for (&id, process) in &self.processes {
             let path = || process.path.clone();
@@ -102,20 +105,24 @@ impl Finder {
         found.sort_by(|a, b| a.name.cmp(&b.name));
         skipped.insert("limit", found.len().saturating_sub(MOST));
         found.truncate(MOST);
-        found
+        Some(found)
     }
 
-    /// One that was found has gone: another process may still be there.
-    pub fn scan_soon(&mut self) {
+    /// One that was found has gone: it may be elsewhere, or another in its place.
+    pub fn look_again(&mut self) {
+        self.is_stale = true;
         self.next_scan = Instant::now();
+        self.directories.iter_mut().for_each(Directory::forget);
     }
 
-    fn scan_when_due(&mut self) {
+    /// Whether others are there than last time.
+    fn scan_when_due(&mut self) -> bool {
         let started = Instant::now();
         if started < self.next_scan {
-            return;
+            return false;
         }
         let mut before = std::mem::take(&mut self.processes);
+        let mut has_changed = false;
         for path in processes(&self.proc) {
             let file = path.join("ns/net");
             let Ok(id) = NamespaceId::of_file(&file) else {
@@ -125,14 +132,18 @@ impl Finder {
                 continue;
             }
             let known = before.remove(&id).filter(|process| process.path == file);
-            let process = known.unwrap_or_else(|| Process {
-                owner: owner(&path),
-                path: file,
+            let process = known.unwrap_or_else(|| {
+                has_changed = true;
+                Process {
+                    owner: owner(&path),
+                    path: file,
+                }
             });
             self.processes.insert(id, process);
         }
         let rest = started.elapsed() * SCAN_REST;
         self.next_scan = started + rest.min(Duration::from_secs(60));
+        has_changed || !before.is_empty()
     }
 
     fn found(&self, id: NamespaceId, file: Option<String>, path: PathBuf) -> Found {
@@ -180,18 +191,61 @@ impl Finder {
     }
 }
 
-/// The files of a directory, by name. There is none where no container has been yet.
-fn files(directory: &Path) -> Vec<(String, PathBuf)> {
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let named = entries.map(|entry| {
-        (
-            entry.file_name().to_string_lossy().into_owned(),
-            entry.path(),
-        )
-    });
-    let mut files: Vec<_> = named.collect();
-    files.sort();
-    files
+/// A directory of files that stand for namespaces.
+struct Directory {
+    path: PathBuf,
+    /// When it was changed, as of the last look; `None` when that is to be done again.
+    changed: Option<SystemTime>,
+    /// By name.
+    files: Vec<(String, PathBuf, NamespaceId)>,
+}
+
+impl Directory {
+    /// A change may come within the same tick of the file system's clock as the look at it.
+    const SETTLED: Duration = Duration::from_secs(2);
+
+    fn new(path: impl Into<PathBuf>) -> Self {
+        Self {
+            path: path.into(),
+            changed: None,
+            files: Vec::new(),
+        }
+    }
+
+    fn forget(&mut self) {
+        self.changed = None;
+    }
+
+    /// Whether it was read anew, for there may be others than last time. One that is not there
+    /// is empty: no container has been yet.
+    fn read(&mut self, own: NamespaceId) -> bool {
+        let changed = std::fs::metadata(&self.path).and_then(|directory| directory.modified());
+        let changed = changed.ok();
+        if changed.is_some() && self.changed == changed {
+            return false;
+        }
+        let entries = std::fs::read_dir(&self.path)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let (mut files, mut are_all) = (Vec::new(), true);
+        for entry in entries {
+            let (name, path) = (entry.file_name(), entry.path());
+            match NamespaceId::of_file(&path) {
+                Ok(id) if id.is_like(own) => {
+                    files.push((name.to_string_lossy().into_owned(), path, id));
+                }
+                // A namespace is mounted on a file after that was made.
+                _ => are_all = false,
+            }
+        }
+        files.sort();
+        let is_settled = |at: &SystemTime| at.elapsed().is_ok_and(|age| age > Self::SETTLED);
+        self.changed = changed.filter(|at| are_all && is_settled(at));
+        let is_other = self.files != files;
+        self.files = files;
+        is_other
+    }
 }
 
 /// The directories of all processes, the lowest number first: the first of a container is

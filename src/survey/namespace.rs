@@ -136,6 +136,11 @@ impl Namespace {
         !self.is_own && self.watch.is_quiet()
     }
 
+    /// Whether a tick has said so.
+    pub(super) fn is_known_quiet(&self) -> bool {
+        self.watch.bound.is_some() && self.is_quiet()
+    }
+
     /// What is known of it, and how it has grown.
     pub fn snapshot(&self) -> NamespaceSnapshot {
         NamespaceSnapshot {

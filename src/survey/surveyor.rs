@@ -125,8 +125,9 @@ impl<T: Transport> Surveyor<T> {
         let _ = self.enter(own);
     }
 
-    /// Moves this thread there, and makes sure of it. Where another namespace has taken
-    /// its inode, what was remembered is forgotten.
+    /// Moves this thread there, and makes sure of it: by the cookie, which no other namespace
+    /// ever has, or else by the inode. Where another namespace has taken that, what was
+    /// remembered is forgotten.
     fn enter(&mut self, namespace: &mut Namespace) -> io::Result<()> {
         if self.place != Some(namespace.id) {
             // Its socket belongs to the namespace that it was opened in.
@@ -137,17 +138,15 @@ impl<T: Transport> Surveyor<T> {
                 namespace.door.enter()?;
             }
         }
-        namespace.id.ensure_current(&namespace.name)?;
-        self.place = Some(namespace.id);
-        if namespace.is_own {
-            return Ok(());
-        }
         let cookie = netns::cookie();
-        if namespace.cookie.is_some() && namespace.cookie != cookie {
-            self.sock_diag.close();
-            namespace.forget();
+        if cookie.is_none() || namespace.cookie != cookie {
+            namespace.id.ensure_current(&namespace.name)?;
+            if namespace.cookie.is_some() {
+                namespace.forget();
+            }
+            namespace.cookie = cookie;
         }
-        namespace.cookie = cookie;
+        self.place = Some(namespace.id);
         Ok(())
     }
 
