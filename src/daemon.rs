@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
+use axum::middleware::from_fn;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -17,10 +19,11 @@ use crate::kernel::netlink::transport::Transport;
 use crate::kernel::port_probe::connect_can_have;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
+use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::show::web::client::ConnectionLimits;
-use crate::show::web::server;
 use crate::show::web::{App, routes};
+use crate::show::web::{host, server};
 use crate::snapshot::{self, Latest, Snapshot};
 use crate::subjects;
 use crate::subjects::limits::SubjectLimits;
@@ -35,6 +38,51 @@ use crate::systemd;
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
 const COLLECTOR_GRACE: Duration = Duration::from_millis(300);
+
+/// Intervals without progress after which the collector thread is stuck.
+const STUCK_INTERVALS: u32 = 5;
+
+/// Files that the exporter opens beside those of connections: its log, listeners, signals and
+/// timers, the files and sockets that a dump or a look at another namespace takes.
+const OWN_DESCRIPTORS: usize = 48;
+
+/// Fewer than the process can do with fail here and not in the midst of something.
+///
+/// # Errors
+/// When the limit of open files is too low.
+pub fn ensure_descriptors() -> Result<()> {
+    let limit = descriptors();
+    if limit <= OWN_DESCRIPTORS {
+        bail!(
+            "at most {limit} open files are allowed here (RLIMIT_NOFILE): at least {} are needed; raise the limit (ulimit -n, LimitNOFILE=)",
+            OWN_DESCRIPTORS + 1
+        );
+    }
+    Ok(())
+}
+
+/// How many files this process may open.
+fn descriptors() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}
+
+/// The connections that are configured, or fewer where there are not enough files for them.
+fn max_connections(config: &Config) -> usize {
+    let (wanted, limit) = (config.web.max_connections, descriptors());
+    let allowed = wanted.min(limit.saturating_sub(OWN_DESCRIPTORS).max(1));
+    if allowed < wanted {
+        tracing::warn!(
+            max_connections = wanted,
+            limit,
+            allowed,
+            "web.max_connections is more than the limit of open files (RLIMIT_NOFILE) leaves room for, and is brought down; raise the limit (ulimit -n, LimitNOFILE=)"
+        );
+    }
+    allowed
+}
 
 /// A daemon that is bound and polling, and not serving yet.
 pub struct Daemon {
@@ -82,6 +130,8 @@ impl Daemon {
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
         let stop = Stop::default();
+        // A dump may take its deadline: that is slow, and several intervals more are stuck.
+        let progress = Progress::new(STUCK_INTERVALS * config.poll.interval + config.poll.timeout);
         let poller = Poller {
             pace: Pace {
                 interval: config.poll.interval,
@@ -94,6 +144,7 @@ impl Daemon {
             surveyor,
             own: Arc::clone(&own),
             publisher,
+            progress: progress.clone(),
             stop: stop.clone(),
         };
         let (alive, gone) = oneshot::channel();
@@ -108,13 +159,14 @@ impl Daemon {
         let daemon = Self {
             listeners,
             limits: ConnectionLimits {
-                max_connections: config.web.max_connections,
+                max_connections: max_connections(config),
                 header_timeout: config.web.header_timeout,
                 request_timeout: config.web.request_timeout,
             },
             app: App {
                 latest,
                 own,
+                progress,
                 version: VERSION,
                 revision: REVISION,
             },
@@ -142,13 +194,17 @@ impl Daemon {
     /// # Errors
     /// When the collector thread dies: a daemon without it only looks alive.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+        let addresses = self.addresses();
         let Collector {
             thread,
             stop,
             mut gone,
         } = self.collector;
         let watch = systemd::report(self.app.latest.clone());
-        let router = routes::router(self.app);
+        let mut router = routes::router(self.app);
+        if host::is_local(&addresses) {
+            router = router.layer(from_fn(host::guard));
+        }
         let mut died = false;
         let end = async {
             tokio::select! {

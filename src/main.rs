@@ -1,16 +1,16 @@
 //! Arguments, configuration, logging, exit code: 0 done, 1 failed, 2 asked for
 //! something that cannot be.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
-use sockdiag_exporter::config::{Config, ConfigError, Loaded, LogFormat, Overrides};
+use sockdiag_exporter::config::{ConfigError, Loaded, Overrides};
 use sockdiag_exporter::show::text;
-use sockdiag_exporter::{daemon, exposition};
+use sockdiag_exporter::{daemon, exposition, logging};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -48,7 +48,8 @@ fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded> {
 
 fn serve(arguments: &ServeArgs) -> Result<()> {
     let config = load(arguments.config.as_deref(), &arguments.overrides())?.config;
-    start_log(&config);
+    daemon::ensure_descriptors()?;
+    let _log = logging::start(&config);
     // The network needs little: one thread for it, one for the kernel.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -57,10 +58,16 @@ fn serve(arguments: &ServeArgs) -> Result<()> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
         let shutdown = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => return,
+                    _ = interrupt.recv() => return,
+                    _ = hangup.recv() => tracing::warn!(
+                        "SIGHUP: the configuration is read at the start alone; restart to apply a change"
+                    ),
+                }
             }
         };
         daemon::run(config, shutdown).await
@@ -90,27 +97,5 @@ fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         done => done.context("cannot write to standard output"),
-    }
-}
-
-/// To standard error, where a service manager looks for it. A line that cannot be
-/// written, because the disk is full or the reader is gone, is lost: the layer
-/// would complain about it with eprintln!, which panics then.
-fn start_log(config: &Config) {
-    let log = tracing_subscriber::fmt()
-        .with_max_level(
-            config
-                .log
-                .level
-                .as_str()
-                .parse::<tracing::Level>()
-                .unwrap_or(tracing::Level::INFO),
-        )
-        .with_target(false)
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr);
-    match config.log.format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }

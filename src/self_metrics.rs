@@ -6,11 +6,13 @@ use std::time::{Duration, SystemTime};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGaugeVec, Opts, Registry,
+    Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts,
+    Registry,
 };
 use rustix::process::{Resource, getrlimit};
 
 use crate::kernel::procfs::Procfs;
+use crate::logging;
 use crate::snapshot::unix_time;
 
 /// From a poll of an idle host to one of several million sockets.
@@ -26,6 +28,7 @@ pub struct SelfMetrics {
     requests: IntCounterVec,
     polls: Histogram,
     interval: Gauge,
+    lost_lines: IntCounter,
 }
 
 impl SelfMetrics {
@@ -78,7 +81,15 @@ impl SelfMetrics {
                 "Interval of dumps in force: the configured one, or longer where poll.max_duty stretches it.",
             ),
         );
+        let lost_lines = register(
+            &registry,
+            IntCounter::new(
+                "sockdiag_log_lines_lost_total",
+                "Lines of the log that were lost since the start, because nobody reads it fast enough.",
+            ),
+        );
         Self {
+            lost_lines,
             registry,
             process: Process::new(started),
             errors,
@@ -109,6 +120,8 @@ impl SelfMetrics {
 
     /// All families about this process, as of now.
     pub fn families(&self) -> Vec<MetricFamily> {
+        let lost = logging::lost_lines().saturating_sub(self.lost_lines.get());
+        self.lost_lines.inc_by(lost);
         let mut families = self.process.families();
         families.extend(self.registry.gather());
         families

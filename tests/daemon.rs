@@ -4,6 +4,7 @@
 mod support;
 
 mod daemon {
+    pub mod bad_days;
     pub mod commands;
     pub mod exporter;
     pub mod gate;

@@ -234,3 +234,12 @@ fn every_alert_is_tested_to_fire_and_to_be_silent() {
         assert!(test.annotated > 0, "{name}: annotations are not tested");
     }
 }
+
+#[test]
+fn the_unit_is_not_restarted_with_a_configuration_that_is_refused() {
+    let unit = std::fs::read_to_string(root().join("deploy/systemd/sockdiag-exporter.service"));
+    let unit = unit.unwrap();
+    for line in ["Restart=always", "RestartPreventExitStatus=2"] {
+        assert!(unit.lines().any(|other| other == line), "{line}");
+    }
+}

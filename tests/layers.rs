@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or directory of `src`, and the modules of ours that it may name
 /// beside itself.
-const ROOMS: [(&str, &[&str]); 16] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     ("model", &[]),
     ("kernel", &["model"]),
     ("count", &["model"]),
@@ -14,7 +14,12 @@ const ROOMS: [(&str, &[&str]); 16] = [
     ("snapshot.rs", &["subjects", "findings"]),
     ("systemd.rs", &["snapshot"]),
     ("exposition.rs", &["snapshot", "subjects"]),
-    ("self_metrics.rs", &["kernel::procfs", "snapshot"]),
+    (
+        "self_metrics.rs",
+        &["kernel::procfs", "logging", "snapshot"],
+    ),
+    ("logging.rs", &["config"]),
+    ("progress.rs", &[]),
     (
         "survey",
         &[
@@ -25,6 +30,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "snapshot",
             "exposition",
             "self_metrics",
+            "progress",
             "model",
         ],
     ),
@@ -34,6 +40,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "snapshot",
             "exposition",
             "self_metrics",
+            "progress",
             "findings",
             "subjects",
             "model",
@@ -45,7 +52,14 @@ const ROOMS: [(&str, &[&str]); 16] = [
     // The snapshot command prints.
     (
         "main.rs",
-        &["cli", "config", "daemon", "exposition", "show::text"],
+        &[
+            "cli",
+            "config",
+            "daemon",
+            "exposition",
+            "logging",
+            "show::text",
+        ],
     ),
     ("lib.rs", ANYBODY),
 ];
@@ -65,6 +79,7 @@ const OWNERS: [(&str, &[&str]); 16] = [
             "subjects/tcp.rs",
             "self_metrics.rs",
             "survey/poller.rs",
+            "daemon.rs",
         ],
     ),
     ("prometheus", &["exposition.rs", "self_metrics.rs"]),

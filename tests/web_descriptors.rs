@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sockdiag_exporter::progress::Progress;
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::web::App;
 use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
@@ -40,6 +41,7 @@ fn a_scrape_is_answered_though_silent_clients_took_every_descriptor() {
     let own = Arc::new(SelfMetrics::new("1", "r", SystemTime::now()));
     let app = App {
         latest,
+        progress: Progress::new(Duration::from_secs(3600)),
         own,
         version: "1",
         revision: "r",

@@ -97,7 +97,7 @@ impl Procfs {
         self.value(path, expected, parse)?
             .ok_or_else(|| ProcError::Read {
                 path: self.root.join(path),
-                source: io::ErrorKind::NotFound.into(),
+                source: io::Error::from_raw_os_error(libc::ENOENT),
             })
     }
 }

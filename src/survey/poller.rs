@@ -12,6 +12,7 @@ use super::schedule::{Candidate, Pace, Schedule};
 use super::surveyor::Surveyor;
 use crate::exposition;
 use crate::kernel::netlink::transport::Transport;
+use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{INTERVALS, Published, Publisher, Snapshot};
 use crate::subjects::ports::bound::Bound;
@@ -53,6 +54,7 @@ pub struct Poller<T: Transport> {
     pub surveyor: Surveyor<T>,
     pub own: Arc<SelfMetrics>,
     pub publisher: Publisher,
+    pub progress: Progress,
     pub stop: Stop,
 }
 
@@ -63,6 +65,7 @@ impl<T: Transport> Poller<T> {
         let mut published = Shown::default();
         self.own.set_interval(schedule.interval());
         while !self.stop.is_requested() {
+            self.progress.mark();
             self.roster.tick(&mut self.surveyor);
             let has_dumped = self.dump_what_is_due(&mut schedule);
             let has_read = self.refresh(schedule.tick());
@@ -102,6 +105,7 @@ impl<T: Transport> Poller<T> {
 
     /// What it cost: CPU time of this thread.
     fn dump(&mut self, at: usize, schedule: &Schedule) -> Duration {
+        self.progress.mark();
         let (namespace, interrupted) = (&mut self.roster.all[at], self.surveyor.interrupted());
         let (cpu_time, started) = (thread_cpu_time(), Instant::now());
         self.surveyor.dump(namespace, &self.stop.0);
@@ -271,6 +275,7 @@ mod tests {
             surveyor: surveyor(&host, root),
             own: Arc::new(SelfMetrics::new("0", "0", SystemTime::now())),
             publisher,
+            progress: Progress::new(60 * SECOND),
             stop: Stop::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use sockdiag_exporter::progress::Progress;
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::web::App;
 use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
@@ -44,6 +45,7 @@ impl Server {
         let own = Arc::new(SelfMetrics::new("1.2.3", "abc", SystemTime::now()));
         let app = App {
             latest,
+            progress: Progress::new(Duration::from_secs(3600)),
             own: own.clone(),
             version: "1.2.3",
             revision: "<abc>",

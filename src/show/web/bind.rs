@@ -103,7 +103,10 @@ fn explain(address: SocketAddr, addresses: &[SocketAddr], error: io::Error) -> B
         // Any other host has `::`, so this one has no IPv6.
         io::ErrorKind::AddrNotAvailable if is_any(address) => BindError::NoIpv6(address),
         io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
-        io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
+        // Of another port it is not the port that is refused, but an option of the socket.
+        io::ErrorKind::PermissionDenied if (1..1024).contains(&address.port()) => {
+            BindError::Forbidden(address)
+        }
         _ => BindError::Other {
             address,
             source: error,
@@ -123,4 +126,21 @@ fn rival(address: SocketAddr, addresses: &[SocketAddr]) -> Option<SocketAddr> {
             && other.port() == address.port()
             && (covers(other, address) || covers(address, other))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_privileged_port_is_said_to_need_a_privilege() {
+        let explained = |address: &str| {
+            let address = address.parse().unwrap();
+            let refused = io::Error::from(io::ErrorKind::PermissionDenied);
+            explain(address, &[address], refused).to_string()
+        };
+        assert!(explained("127.0.0.1:80").contains("CAP_NET_BIND_SERVICE"));
+        let other = explained("[::]:10061");
+        assert!(other.ends_with("permission denied"), "{other}");
+    }
 }

@@ -5,6 +5,7 @@ mod bind;
 pub mod client;
 mod connections;
 mod encoding;
+pub mod host;
 mod html;
 mod page;
 pub mod routes;
@@ -12,6 +13,7 @@ pub mod server;
 
 use std::sync::Arc;
 
+use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::Latest;
 
@@ -20,6 +22,7 @@ use crate::snapshot::Latest;
 pub struct App {
     pub latest: Latest,
     pub own: Arc<SelfMetrics>,
+    pub progress: Progress,
     pub version: &'static str,
     pub revision: &'static str,
 }

@@ -1,7 +1,7 @@
 //! The page for a person who looks at `/`: where to go on, and the worst
 //! figures of the last snapshot.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::html::{Cell, Html};
 use crate::show::namespaces;
@@ -87,10 +87,11 @@ fn head(html: &mut Html) {
 fn figures(html: &mut Html, snapshot: &Snapshot, now: SystemTime) {
     let age = now.duration_since(snapshot.taken).unwrap_or_default();
     html.paragraph(format_args!(
-        "Snapshot of {}, {:.0} s old; polled every {:.0} s.",
-        humantime::format_rfc3339_seconds(snapshot.taken),
+        "Snapshot of {}, {:.0} s old; polled every {}.",
+        // A clock that is yet to be set may say 1969, which cannot be written so.
+        humantime::format_rfc3339_seconds(snapshot.taken.max(SystemTime::UNIX_EPOCH)),
         age.as_secs_f64(),
-        snapshot.interval.as_secs_f64().max(1.0),
+        humantime::format_duration(in_milliseconds(snapshot.interval)),
     ));
     for finding in findings(snapshot) {
         html.finding(&finding.title, &finding.lines);
@@ -113,6 +114,11 @@ fn figures(html: &mut Html, snapshot: &Snapshot, now: SystemTime) {
         accept_queues(html, namespace);
         html.raw("</section>\n");
     }
+}
+
+/// An interval that was worked out has nanoseconds that nobody wants to read.
+fn in_milliseconds(interval: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The fullest of the namespaces beside the exporter's own, if there are any.
@@ -308,5 +314,34 @@ fn accept_queues(html: &mut Html, namespace: &NamespaceSnapshot) {
     if !rows.is_empty() {
         let columns = ["Address", "Port", "Waiting", "Limit", "Full"];
         html.table("Fullest accept queues", &columns, &rows);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(taken: SystemTime, interval: Duration) -> String {
+        let snapshot = Snapshot {
+            taken,
+            interval,
+            namespaces: vec![NamespaceSnapshot::default()],
+            skipped: Default::default(),
+        };
+        render(&Content {
+            version: "1",
+            revision: "r",
+            snapshot: Some(&snapshot),
+            why_not: "",
+            now: SystemTime::now(),
+        })
+    }
+
+    #[test]
+    fn a_clock_before_1970_and_a_short_interval_are_written() {
+        let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(60);
+        let page = page(long_ago, Duration::from_micros(500_250));
+        assert!(page.contains("Snapshot of 1970-01-01T00:00:00Z"), "{page}");
+        assert!(page.contains("polled every 500ms."), "{page}");
     }
 }

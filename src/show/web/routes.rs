@@ -63,8 +63,17 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
     }
 }
 
-async fn healthy() -> Response {
-    plain(StatusCode::OK, "healthy\n")
+async fn healthy(State(app): State<App>) -> Response {
+    match app.progress.stuck_for() {
+        None => plain(StatusCode::OK, "healthy\n"),
+        Some(time) => plain(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!(
+                "not healthy: the collector thread has been stuck for {} s\n",
+                time.as_secs()
+            ),
+        ),
+    }
 }
 
 async fn ready(State(app): State<App>) -> Response {
@@ -130,6 +139,6 @@ fn why_not(app: &App) -> Option<&'static str> {
     }
 }
 
-fn plain(status: StatusCode, body: impl Into<String>) -> Response {
+pub(super) fn plain(status: StatusCode, body: impl Into<String>) -> Response {
     (status, [(CONTENT_TYPE, PLAIN)], body.into()).into_response()
 }

@@ -1,0 +1,58 @@
+//! Whether the collector thread goes on: it says so now and then, and whoever answers for the
+//! health of the process asks.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// One thread marks it, others look.
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    start: Instant,
+    /// Milliseconds from there to the last mark.
+    marked: AtomicU64,
+    most: Duration,
+}
+
+impl Progress {
+    /// Without a mark for longer than `most` it is stuck.
+    pub fn new(most: Duration) -> Self {
+        Self(Arc::new(Inner {
+            start: Instant::now(),
+            marked: AtomicU64::new(0),
+            most,
+        }))
+    }
+
+    pub fn mark(&self) {
+        let now = self.0.start.elapsed().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.0.marked.store(now, Ordering::Relaxed);
+    }
+
+    /// For how long there was none, if that is too long.
+    pub fn stuck_for(&self) -> Option<Duration> {
+        let marked = Duration::from_millis(self.0.marked.load(Ordering::Relaxed));
+        let since = self.0.start.elapsed().saturating_sub(marked);
+        (since > self.0.most).then_some(since)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_stuck_after_a_while_without_a_mark() {
+        let progress = Progress::new(Duration::from_millis(50));
+        progress.mark();
+        assert_eq!(progress.stuck_for(), None);
+        std::thread::sleep(Duration::from_millis(80));
+        assert!(progress.clone().stuck_for() > Some(Duration::from_millis(50)));
+        progress.mark();
+        assert_eq!(progress.stuck_for(), None);
+    }
+}
