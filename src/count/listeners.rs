@@ -18,6 +18,8 @@ pub struct Listener {
     /// Connections waiting for `accept`.
     pub waiting: u32,
     pub limit: u32,
+    /// 0 for none.
+    pub cgroup: u64,
 }
 
 /// All listeners of a namespace.
@@ -59,6 +61,7 @@ impl Listeners {
             v6_only,
             waiting,
             limit,
+            cgroup: socket.cgroup,
         });
     }
 

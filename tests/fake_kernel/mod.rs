@@ -119,6 +119,11 @@ impl Sock {
         self
     }
 
+    /// INET_DIAG_CGROUP_ID.
+    pub fn cgroup(self, id: u64) -> Self {
+        self.with(21, &id.to_ne_bytes())
+    }
+
     /// INET_DIAG_SKV6ONLY.
     pub fn v6_only(self, only: bool) -> Self {
         self.with(11, &[only.into()])
