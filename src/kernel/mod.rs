@@ -2,6 +2,7 @@
 //!
 //! Everything here reads. Nothing here knows what a metric is.
 
+pub mod cgroups;
 pub mod ctnetlink;
 pub mod features;
 pub mod netlink;
