@@ -124,6 +124,7 @@ fn surveyor(each: usize, datagrams: &'static [Vec<u8>]) -> Surveyor<Replay> {
             destinations: each,
             sources: each,
             local_ports: each,
+            cgroups: each,
             always: Vec::new(),
             peak_window: Duration::from_secs(60),
         },

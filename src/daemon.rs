@@ -236,6 +236,10 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
         destinations: config.limits.destinations,
         sources: config.limits.sources,
         local_ports: config.limits.local_ports,
+        cgroups: match config.owners.enabled {
+            true => config.limits.cgroups,
+            false => 0,
+        },
         always: config.local_ports.always.clone(),
         peak_window: config.poll.peak_window,
     };
@@ -254,6 +258,7 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
             destinations = subjects.destinations,
             sources = subjects.sources,
             local_ports = subjects.local_ports,
+            cgroups = subjects.cgroups,
             "limits.series is too small for the other limits, which are brought down"
         );
     }

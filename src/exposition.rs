@@ -14,6 +14,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
 use crate::snapshot::{NamespaceSnapshot, Page, Snapshot, unix_time};
+use crate::subjects::cgroups::export_info;
 use crate::subjects::metric::{Kind, Metric, Sink, metrics};
 use crate::subjects::section::Outcome;
 
@@ -39,6 +40,8 @@ pub fn render(snapshot: &Snapshot, own: Vec<MetricFamily>) -> Page {
     if let Some(first) = snapshot.namespaces.first() {
         first.facts.export_machine(&mut families);
     }
+    let facts = snapshot.namespaces.iter().map(|namespace| &namespace.facts);
+    export_info(facts, &mut families);
     families.sample(&SNAPSHOT_TIMESTAMP, &[], unix_time(snapshot.taken));
     page(families.into_text(), &own)
 }

@@ -26,9 +26,11 @@ use support::exposition::{Exposition, Series};
 use support::netns::{in_netns, sysctl};
 use support::patience;
 use support::ss::{self, Record};
+use support::tools;
 
 /// Families that `ss` knows nothing of, and that are the machine's or a clock's.
-const NOT_OF_SS: [&str; 9] = [
+const NOT_OF_SS: [&str; 10] = [
+    "sockdiag_cgroup_info",
     "sockdiag_conntrack_events_total",
     "sockdiag_dump_duration_seconds",
     "sockdiag_kernel_feature",
@@ -75,6 +77,7 @@ fn everything() -> Config {
     config.limits.destinations = ALL;
     config.limits.sources = ALL;
     config.limits.local_ports = ALL;
+    config.limits.cgroups = ALL;
     config.limits.series = 100 * ALL;
     config.local_ports.always = vec![9, 6001, 7001];
     config
@@ -88,8 +91,10 @@ fn every_figure_equals_that_of_ss() {
         // Polled before the rest, for TIME_WAIT is gone after a minute.
         let polls = [everything(), patience::config()].map(|config| quiet_poll(&config, &stage));
         for (page, model) in &polls {
-            compare(page, expected(model), tells_all(model.features));
+            compare(page, model);
             is_big_enough(model);
+            let cgroups: BTreeSet<_> = model.tcp.iter().filter_map(|r| r.cgroup.as_ref()).collect();
+            assert!(stage.cgroups.is_none() || cgroups.len() > 7, "{cgroups:?}");
         }
     });
 }
@@ -130,6 +135,7 @@ fn model(
             destinations: config.limits.destinations,
             sources: config.limits.sources,
             local_ports: config.limits.local_ports,
+            cgroups: config.limits.cgroups,
             always: config.local_ports.always.clone(),
         },
         listeners: listeners.map(|r| r.local.clone()).collect(),
@@ -156,6 +162,7 @@ fn expected(model: &Model) -> Page {
         "peers",
         "listeners",
         "ephemeral",
+        "cgroups",
         "node_ports",
         "kernel",
         "tcp",
@@ -186,11 +193,25 @@ fn tells_all(features: KernelFeatures) -> bool {
     features.bound_only_sockets && features.port_probe
 }
 
+/// Without privilege `ss` finds no path for the ids of cgroups.
+fn tells_cgroups(records: &[Record]) -> bool {
+    let mut paths = records.iter().filter_map(|r| r.cgroup.as_ref());
+    let tells = paths.all(|path| path.starts_with('/'));
+    if !tells {
+        tools::skip("against_ss", "the figures of cgroups: ss cannot find them");
+    }
+    tells
+}
+
 /// Both ways: nothing is missing, nothing is too much, nothing differs.
-fn compare(page: &Exposition, expected: Page, tells_all: bool) {
+fn compare(page: &Exposition, model: &Model) {
+    let expected = expected(model);
+    let (tells_all, tells_cgroups) = (tells_all(model.features), tells_cgroups(&model.tcp));
     let is_of_ss = |(name, _): &Series| {
         let name = name.as_str();
-        !NOT_OF_SS.contains(&name) && (tells_all || !ESTIMATES.contains(&name))
+        !NOT_OF_SS.contains(&name)
+            && (tells_all || !ESTIMATES.contains(&name))
+            && (tells_cgroups || !name.starts_with("sockdiag_cgroup"))
     };
     let (mut shown, mut expected) = (page.samples.clone(), expected.0);
     shown.retain(|series, _| is_of_ss(series));

@@ -406,6 +406,7 @@ pub fn limits(each: usize) -> SubjectLimits {
         destinations: each,
         sources: each,
         local_ports: each,
+        cgroups: each.min(5),
         always: Vec::new(),
         peak_window: Duration::from_secs(60),
     }
