@@ -8,12 +8,16 @@ use crate::model::pool::Pool;
 use crate::model::state::{State, StateCounts};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 use crate::subjects::Facts;
+use crate::subjects::cgroups::{Cgroups, Group};
 use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::holder::Holder;
 use crate::subjects::ports::source::Source;
 use crate::subjects::section::Outcome;
 
 /// Rows of one table; there is more in the JSON.
 const ROWS: usize = 10;
+/// Why cgroups are hidden.
+const UNSEEN: &str = "Whose the sockets are cannot be told: the host's whole cgroup tree (version 2) is not mounted here. In a container, mount /sys/fs/cgroup of the host read-only.";
 /// Columns of running text.
 const WIDTH: usize = 100;
 
@@ -47,7 +51,11 @@ fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt:
     }
     for collected in facts.outcomes() {
         if collected.outcome == Outcome::Absent {
-            writeln!(out, "{}: not offered by this kernel", collected.collector)?;
+            writeln!(
+                out,
+                "{}: not offered by this kernel, or switched off",
+                collected.collector
+            )?;
         }
     }
     for finding in &findings {
@@ -69,6 +77,9 @@ fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt:
     }
     write_limits(out, facts)?;
     write_sockets(out, facts)?;
+    if let Some(cgroups) = facts.cgroups.measured() {
+        write_cgroups(out, cgroups)?;
+    }
     write_peers(out, facts)
 }
 
@@ -132,6 +143,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
         "free",
         "share",
         "mostly",
+        "held by",
     ]);
     let mut worst: Vec<_> = ports.destinations.rows.iter().collect();
     worst.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
@@ -145,6 +157,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
             between(ports.free_at_least_toward(row), ports.free_toward(row)),
             percent(pool.share()),
             main_state(&row.states),
+            row.holder.as_ref().map_or_else(String::new, Holder::short),
         ]);
     }
     table.write(out, "no outbound connections from a port in the range")?;
@@ -220,6 +233,32 @@ fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
         writeln!(out, "UDP sockets: {connected} connected, {not} not\n")?;
     }
     Ok(())
+}
+
+fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
+    let mut table = Table::new(&["made by", "sockets", "ports in the range", "mostly"]);
+    let mut row = |name: String, group: &Group| {
+        let (sockets, ports) = (group.states.total(), group.ephemeral_ports_used);
+        let (sockets, ports) = (sockets.to_string(), ports.to_string());
+        table.row([name, sockets, ports, main_state(&group.states)]);
+    };
+    for listed in cgroups.largest.iter().take(ROWS) {
+        row(listed.cgroup.name(), &listed.sockets);
+    }
+    let groups = [
+        ("other cgroups", &cgroups.other),
+        ("cgroups that are gone", &cgroups.gone),
+        ("nobody any more (TIME_WAIT)", &cgroups.none),
+    ];
+    for (name, group) in groups {
+        if group.states.total() > 0 {
+            row(name.to_owned(), group);
+        }
+    }
+    if cgroups.hidden.states.total() > 0 {
+        write_wrapped(out, "", "", UNSEEN)?;
+    }
+    table.write(out, "no TCP socket has an owner that is known")
 }
 
 fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {

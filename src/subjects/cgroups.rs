@@ -177,7 +177,12 @@ pub fn export_info<'f>(facts: impl Iterator<Item = &'f Facts>, sink: &mut dyn Si
     for facts in facts {
         let listed = facts.cgroups.measured().into_iter();
         let listed = listed.flat_map(|cgroups| &cgroups.largest);
-        named.extend(listed.map(|row| (&row.cgroup.path, &row.cgroup.owner)));
+        let ports = facts.ephemeral.measured().into_iter();
+        let rows = ports.flat_map(|ports| &ports.destinations.rows);
+        let holders = rows.filter_map(|row| row.holder.as_ref());
+        let cgroups = listed.map(|row| &row.cgroup);
+        let cgroups = cgroups.chain(holders.map(|holder| &holder.cgroup));
+        named.extend(cgroups.map(|cgroup| (&cgroup.path, &cgroup.owner)));
     }
     for (path, owner) in named {
         let text = |label: &'f Option<String>| label.as_deref().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use super::html::{Cell, Html};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::subjects::ports::holder::Holder;
 
 /// How many rows a table has at most: a page to glance at.
 const ROWS: usize = 10;
@@ -211,6 +212,12 @@ fn destinations(html: &mut Html, namespace: &NamespaceSnapshot) {
                 Cell::number(destination.reusable),
                 Cell::number(pool.free()),
                 Cell::Share(pool.share()),
+                Cell::text(
+                    destination
+                        .holder
+                        .as_ref()
+                        .map_or_else(String::new, Holder::short),
+                ),
             ]
         })
         .collect();
@@ -228,6 +235,7 @@ fn destinations(html: &mut Html, namespace: &NamespaceSnapshot) {
             "Reusable",
             "Free",
             "Gone",
+            "Held by",
         ],
         &rows,
     );
