@@ -14,15 +14,18 @@ use crate::cli::{REVISION, VERSION};
 use crate::config::Config;
 use crate::findings::History;
 use crate::kernel::features::KernelFeatures;
+use crate::kernel::netlink::dump::Deadline;
 use crate::kernel::netlink::transport::Transport;
 use crate::kernel::port_probe::connect_can_have;
+use crate::kernel::processes;
 use crate::kernel::procfs::Procfs;
 use crate::kernel::sock_diag::SockDiag;
+use crate::model::process::{Route, RouteProcesses};
 use crate::self_metrics::SelfMetrics;
 use crate::show::web::client::ConnectionLimits;
 use crate::show::web::server;
 use crate::show::web::{App, routes};
-use crate::snapshot::{self, Latest, Snapshot};
+use crate::snapshot::{self, Latest, NamespaceSnapshot, Snapshot};
 use crate::subjects;
 use crate::subjects::limits::SubjectLimits;
 use crate::survey::namespace::{Namespace, SurveyLimits, Surveyor};
@@ -33,6 +36,9 @@ use crate::systemd;
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
 const COLLECTOR_GRACE: Duration = Duration::from_millis(300);
+
+/// Destinations whose processes are looked for.
+const PROCESSES_OF: usize = 5;
 
 /// A daemon that is bound and polling, and not serving yet.
 pub struct Daemon {
@@ -197,6 +203,31 @@ pub fn poll_once(config: &Config) -> Result<Snapshot> {
         interval: config.poll.interval,
         namespaces: vec![namespace.snapshot(&History::default())],
     })
+}
+
+/// Which processes have the sockets of the worst destinations in the exporter's own
+/// namespace. It reads every open file of every process: not for the daemon.
+///
+/// # Errors
+/// When the sockets cannot be dumped.
+pub fn processes(config: &Config, snapshot: &Snapshot) -> Result<Vec<RouteProcesses>> {
+    let own = |namespace: &&NamespaceSnapshot| namespace.name == config.netns.host_name;
+    let own = snapshot.namespaces.iter().find(own);
+    let ports = own.and_then(|namespace| namespace.facts.ephemeral.measured());
+    let mut rows: Vec<_> =
+        ports.map_or(Vec::new(), |ports| ports.destinations.rows.iter().collect());
+    rows.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
+    let routes = rows.iter().take(PROCESSES_OF).map(|row| Route {
+        source: row.source,
+        destination: row.destination,
+        port: row.port,
+    });
+    let deadline = Deadline {
+        timeout: config.poll.timeout,
+        stop: &Default::default(),
+    };
+    let routes: Vec<_> = routes.collect();
+    processes::find(&config.procfs.root, &routes, deadline).context("cannot dump the sockets again")
 }
 
 fn own_namespace(config: &Config) -> Result<Namespace> {

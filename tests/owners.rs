@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 
 use sockdiag_exporter::config::Config;
-use sockdiag_exporter::daemon::survey_limits;
+use sockdiag_exporter::daemon::{poll_once, processes, survey_limits};
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
 use sockdiag_exporter::subjects::Facts;
@@ -143,5 +143,46 @@ fn sockets_outlive_the_directory_of_their_cgroup() {
         assert_eq!(fact.gone.states.total(), 1);
         drop(listener);
         assert_eq!(polls.cgroups().gone.states.total(), 0);
+    });
+}
+
+#[test]
+fn processes_are_named_by_the_sockets_that_they_have() {
+    let test = "processes_are_named_by_the_sockets_that_they_have";
+    in_netns(test, &["sleep"], || {
+        set_port_range(40_000, 40_099);
+        let listener = Listener::at(FAR.parse().unwrap()).unwrap();
+        let pair = || listener.pair(&listener.plan()).unwrap();
+        let _open: Vec<_> = (0..3).map(|_| pair()).collect();
+        let (client, server) = pair();
+        // One is handed to a child, and is no longer ours.
+        let mut child = std::process::Command::new("sleep")
+            .arg("60")
+            .stdin(std::process::Stdio::from(std::os::fd::OwnedFd::from(
+                client,
+            )))
+            .spawn()
+            .unwrap();
+        let (closed, other) = pair();
+        close_in_turn(closed, other).unwrap();
+        let config = Config::default();
+        let snapshot = poll_once(&config).unwrap();
+        let found = processes(&config, &snapshot).unwrap();
+        let shown = sockdiag_exporter::show::text::processes(&found);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        drop(server);
+        let far: SocketAddr = FAR.parse().unwrap();
+        let [route] = &found[..] else {
+            panic!("{found:?}")
+        };
+        assert_eq!((route.route.destination, route.route.port), (far.ip(), 443));
+        let held: Vec<_> = route.processes.iter().map(|p| (p.pid, p.sockets)).collect();
+        assert_eq!(held, [(std::process::id(), 3), (child.id(), 1)]);
+        assert_eq!(route.processes[1].command, "sleep");
+        assert_eq!((route.closed, route.unseen), (1, 0));
+        for part in ["127.9.0.1:443", "sleep", "TIME_WAIT or orphaned"] {
+            assert!(shown.contains(part), "{part} in {shown}");
+        }
     });
 }

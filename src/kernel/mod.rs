@@ -8,5 +8,6 @@ pub mod features;
 pub mod netlink;
 pub mod netns;
 pub mod port_probe;
+pub mod processes;
 pub mod procfs;
 pub mod sock_diag;

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::findings::Finding;
 use crate::model::figures::{between, endpoint, percent};
 use crate::model::pool::Pool;
+use crate::model::process::RouteProcesses;
 use crate::model::state::{State, StateCounts};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 use crate::subjects::Facts;
@@ -39,6 +40,44 @@ pub fn missing(snapshot: &Snapshot) -> Option<String> {
         .map(|down| format!("{}: {}", down.collectors.join(", "), down.failure.message))
         .collect();
     (!told.is_empty()).then(|| told.join("; "))
+}
+
+/// Who has the sockets of the worst destinations.
+pub fn processes(found: &[RouteProcesses]) -> String {
+    let mut table = Table::new(&["destination", "source", "sockets", "process", "command"]);
+    for RouteProcesses {
+        route,
+        processes,
+        closed,
+        unseen,
+    } in found
+    {
+        let mut row = |sockets: u32, process: String, command: &str| {
+            table.row([
+                endpoint(route.destination, route.port),
+                route.source.to_string(),
+                sockets.to_string(),
+                process,
+                command.to_owned(),
+            ]);
+        };
+        for process in processes.iter().take(ROWS) {
+            row(process.sockets, process.pid.to_string(), &process.command);
+        }
+        let others = [
+            (*closed, "none: closed, TIME_WAIT or orphaned"),
+            (*unseen, "of others: look as root"),
+        ];
+        for (sockets, whose) in others {
+            if sockets > 0 {
+                row(sockets, whose.to_owned(), "");
+            }
+        }
+    }
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = table.write(&mut text, "no destination, and so no process");
+    text
 }
 
 fn write_namespace(out: &mut String, namespace: &NamespaceSnapshot) -> std::fmt::Result {

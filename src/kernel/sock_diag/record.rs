@@ -106,6 +106,11 @@ impl<'b> SocketRecord<'b> {
         Some(u64::from_ne_bytes(value.try_into().ok()?))
     }
 
+    /// Of the socket's file; 0 once nobody has it open.
+    pub fn inode(&self) -> u32 {
+        self.word(68)
+    }
+
     fn attribute(&self, wanted: u16) -> Option<&'b [u8]> {
         let mut attributes = Attributes {
             rest: self.attributes,
