@@ -23,6 +23,8 @@ use sockdiag_exporter::survey::namespace::Namespace;
 use sockdiag_exporter::survey::surveyor::{SurveyLimits, Surveyor};
 
 const SOCKETS: u32 = 500_000;
+/// Of which the sockets are, none in order.
+const CGROUPS: u32 = 200;
 const INET_DIAG_MSG_BYTES: usize = 72;
 /// What the kernel sends of a socket: header, `inet_diag_msg`, four attributes.
 const RECORD_BYTES: usize = 16 + INET_DIAG_MSG_BYTES + 36;
@@ -91,11 +93,16 @@ fn datagrams(peers: u32) -> &'static [Vec<u8>] {
         // factor is a prime that divides no number of peers.
         let peer = (u64::from(at) * 2_654_435_761 % u64::from(peers)) as u32;
         payload[24..28].copy_from_slice(&(0x0b00_0000 + peer).to_be_bytes());
+        let cgroup = (at.wrapping_mul(0x9e37_79b9) >> 16) % CGROUPS;
+        let cgroup = u64::from(5000 + cgroup).to_ne_bytes();
         // SHUTDOWN, MARK, CGROUP_ID, SOCKOPT
-        for (kind, length) in [(8_u16, 1_u16), (15, 4), (21, 8), (22, 4)] {
-            payload.extend((4 + length).to_ne_bytes());
+        let attributes: [(u16, &[u8]); 4] =
+            [(8, &[0]), (15, &[0; 4]), (21, &cgroup), (22, &[0; 2])];
+        for (kind, value) in attributes {
+            payload.extend((4 + value.len() as u16).to_ne_bytes());
             payload.extend(kind.to_ne_bytes());
-            payload.resize(payload.len() + usize::from(length.next_multiple_of(4)), 0);
+            payload.extend(value);
+            payload.resize(payload.len().next_multiple_of(4), 0);
         }
         message(18, &payload)
     };
@@ -117,6 +124,7 @@ fn surveyor(each: usize, datagrams: &'static [Vec<u8>]) -> Surveyor<Replay> {
         destinations: each,
         sources: each,
         local_ports: each,
+        cgroups: each,
         always: Vec::new(),
         peak_window: Duration::from_secs(60),
     };

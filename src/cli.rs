@@ -88,6 +88,10 @@ pub struct SnapshotArgs {
     /// TOML file; without it the built-in defaults hold.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Also look through /proc once for the processes that have the sockets of the worst
+    /// destinations: all of them as root, else your own. With the format text only.
+    #[arg(long)]
+    pub processes: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -160,6 +164,10 @@ mod tests {
             panic!("not snapshot");
         };
         assert_eq!(snapshot.format, SnapshotFormat::Text);
+        let Command::Snapshot(snapshot) = parse("snapshot --processes").unwrap() else {
+            panic!("not snapshot");
+        };
+        assert!(snapshot.processes);
         let Command::CheckConfig(check) = parse("check-config --config a").unwrap() else {
             panic!("not check-config");
         };

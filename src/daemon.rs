@@ -24,7 +24,7 @@ use crate::self_metrics::SelfMetrics;
 use crate::show::web::client::ConnectionLimits;
 use crate::show::web::{App, routes};
 use crate::show::web::{host, server};
-use crate::snapshot::{self, Latest, Snapshot};
+use crate::snapshot::{self, Latest};
 use crate::subjects;
 use crate::subjects::limits::SubjectLimits;
 use crate::survey::finder::Finder;
@@ -243,28 +243,6 @@ impl Daemon {
     }
 }
 
-/// One poll, without a daemon.
-///
-/// # Errors
-/// When the limits cannot be kept, or the thread cannot tell where it is.
-pub fn poll_once(config: &Config) -> Result<Snapshot> {
-    let mut surveyor = surveyor(config)?;
-    let mut roster = roster(config)?;
-    let taken = SystemTime::now();
-    roster.tick(&mut surveyor);
-    for namespace in &mut roster.all {
-        surveyor.dump(namespace, &Default::default());
-    }
-    let mut snapshot = Snapshot {
-        taken,
-        interval: config.poll.interval,
-        namespaces: roster.all.iter().map(Namespace::snapshot).collect(),
-        skipped: roster.skipped,
-    };
-    snapshot.fold(config.netns.series);
-    Ok(snapshot)
-}
-
 /// The namespaces that are to be observed.
 ///
 /// # Errors
@@ -285,7 +263,7 @@ pub fn roster(config: &Config) -> Result<Roster> {
     Ok(Roster::of(own).with(finder))
 }
 
-fn surveyor(config: &Config) -> Result<Surveyor> {
+pub(crate) fn surveyor(config: &Config) -> Result<Surveyor> {
     let features = KernelFeatures::probe(config.poll.probe_ports);
     if features != KernelFeatures::ALL {
         let lacking = features.each().into_iter().filter(|(_, has_it)| !has_it);
@@ -317,6 +295,10 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
         destinations: config.limits.destinations,
         sources: config.limits.sources,
         local_ports: config.limits.local_ports,
+        cgroups: match config.owners.enabled {
+            true => config.limits.cgroups,
+            false => 0,
+        },
         always: config.local_ports.always.clone(),
         peak_window: config.poll.peak_window,
     };
@@ -335,6 +317,7 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
             destinations = subjects.destinations,
             sources = subjects.sources,
             local_ports = subjects.local_ports,
+            cgroups = subjects.cgroups,
             "limits.series is too small for the other limits, which are brought down"
         );
     }
@@ -344,6 +327,10 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
             destinations: config.netns.keys,
             sources: config.netns.keys,
             local_ports: config.netns.keys,
+            cgroups: match config.owners.enabled {
+                true => config.netns.keys,
+                false => 0,
+            },
             always: Vec::new(),
             peak_window: config.poll.peak_window,
         },

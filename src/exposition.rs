@@ -14,6 +14,7 @@ use prometheus::proto::MetricFamily;
 use prometheus::{Encoder, TextEncoder};
 
 use crate::snapshot::{Identity, NamespaceSnapshot, Page, Snapshot, unix_time};
+use crate::subjects::cgroups::export_info;
 use crate::subjects::metric::{Kind, Metric, Sink, metrics};
 use crate::subjects::section::Outcome;
 
@@ -52,6 +53,8 @@ pub fn render(snapshot: &Snapshot, own: Vec<MetricFamily>) -> Page {
     if let Some(first) = snapshot.namespaces.first() {
         first.facts.export_machine(&mut families);
     }
+    let facts = snapshot.namespaces.iter().map(|namespace| &namespace.facts);
+    export_info(facts, &mut families);
     families.sample(&NAMESPACES, &[], snapshot.namespaces.len() as f64);
     for (reason, count) in &snapshot.skipped {
         families.sample(&SKIPPED, &[reason], *count as f64);

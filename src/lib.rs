@@ -32,6 +32,7 @@ pub mod findings;
 pub mod kernel;
 pub mod logging;
 pub mod model;
+pub mod once;
 pub mod progress;
 pub mod self_metrics;
 pub mod show;

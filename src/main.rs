@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
 use sockdiag_exporter::config::{ConfigError, Loaded, Overrides};
 use sockdiag_exporter::show::text;
-use sockdiag_exporter::{daemon, exposition, logging};
+use sockdiag_exporter::{daemon, exposition, logging, once};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -75,9 +76,18 @@ fn serve(arguments: &ServeArgs) -> Result<()> {
 }
 
 fn snapshot(arguments: &SnapshotArgs) -> Result<()> {
+    if arguments.processes && arguments.format != SnapshotFormat::Text {
+        let why = "--processes goes with --format text only";
+        let mut command = <Cli as CommandFactory>::command();
+        command.error(ErrorKind::ArgumentConflict, why).exit();
+    }
     let config = load(arguments.config.as_deref(), &Overrides::default())?.config;
-    let snapshot = daemon::poll_once(&config)?;
+    let snapshot = once::poll(&config)?;
     match arguments.format {
+        SnapshotFormat::Text if arguments.processes => {
+            let processes = once::processes(&config, &snapshot)?;
+            print(&(text::render(&snapshot) + &text::processes(&processes)))
+        }
         SnapshotFormat::Text => print(&text::render(&snapshot)),
         SnapshotFormat::Json => print(&(serde_json::to_string_pretty(&snapshot)? + "\n")),
         SnapshotFormat::Prometheus => {

@@ -16,9 +16,9 @@ use std::thread;
 use std::time::Duration;
 
 use sockdiag_exporter::config::Config;
-use sockdiag_exporter::daemon::poll_once;
 use sockdiag_exporter::exposition::render;
 use sockdiag_exporter::kernel::features::KernelFeatures;
+use sockdiag_exporter::once;
 
 use model::{Limits, Model, Page};
 use stage::Stage;
@@ -26,10 +26,12 @@ use support::exposition::{Exposition, Series};
 use support::netns::{in_netns, sysctl};
 use support::patience;
 use support::ss::{self, Record};
+use support::tools;
 
 /// Families that `ss` knows nothing of, and that are the machine's or a clock's.
-const NOT_OF_SS: [&str; 14] = [
+const NOT_OF_SS: [&str; 15] = [
     BOUND,
+    "sockdiag_cgroup_info",
     "sockdiag_namespaces",
     "sockdiag_namespaces_folded",
     "sockdiag_netns_dump_timestamp_seconds",
@@ -69,7 +71,7 @@ const RIPE: Duration = Duration::from_millis(1_100);
 const RECENT: (Duration, Duration) = (Duration::from_millis(9_900), Duration::from_millis(10_100));
 
 fn poll(config: &Config) -> Exposition {
-    let snapshot = poll_once(config).expect("a poll");
+    let snapshot = once::poll(config).expect("a poll");
     let page = render(&snapshot, Vec::new());
     Exposition::parse(std::str::from_utf8(&page.text).expect("UTF-8"))
 }
@@ -82,6 +84,7 @@ fn everything() -> Config {
     config.limits.destinations = ALL;
     config.limits.sources = ALL;
     config.limits.local_ports = ALL;
+    config.limits.cgroups = ALL;
     config.limits.series = 100 * ALL;
     config.local_ports.always = vec![9, 6001, 7001];
     config
@@ -95,8 +98,10 @@ fn every_figure_equals_that_of_ss() {
         // Polled before the rest, for TIME_WAIT is gone after a minute.
         let polls = [everything(), patience::config()].map(|config| quiet_poll(&config, &stage));
         for (page, model) in &polls {
-            compare(page, expected(model), tells_all(model.features));
+            compare(page, model);
             is_big_enough(model);
+            let cgroups: BTreeSet<_> = model.tcp.iter().filter_map(|r| r.cgroup.as_ref()).collect();
+            assert!(stage.cgroups.is_none() || cgroups.len() > 7, "{cgroups:?}");
         }
     });
 }
@@ -137,6 +142,7 @@ fn model(
             destinations: config.limits.destinations,
             sources: config.limits.sources,
             local_ports: config.limits.local_ports,
+            cgroups: config.limits.cgroups,
             always: config.local_ports.always.clone(),
         },
         listeners: listeners.map(|r| r.local.clone()).collect(),
@@ -163,6 +169,7 @@ fn expected(model: &Model) -> Page {
         "peers",
         "listeners",
         "ephemeral",
+        "cgroups",
         "node_ports",
         "kernel",
         "tcp",
@@ -193,8 +200,20 @@ fn tells_all(features: KernelFeatures) -> bool {
     features.bound_only_sockets && features.port_probe
 }
 
+/// Without privilege `ss` finds no path for the ids of cgroups.
+fn tells_cgroups(records: &[Record]) -> bool {
+    let mut paths = records.iter().filter_map(|r| r.cgroup.as_ref());
+    let tells = paths.all(|path| path.starts_with('/'));
+    if !tells {
+        tools::skip("against_ss", "the figures of cgroups: ss cannot find them");
+    }
+    tells
+}
+
 /// Both ways: nothing is missing, nothing is too much, nothing differs.
-fn compare(page: &Exposition, expected: Page, tells_all: bool) {
+fn compare(page: &Exposition, model: &Model) {
+    let expected = expected(model);
+    let (tells_all, tells_cgroups) = (tells_all(model.features), tells_cgroups(&model.tcp));
     for (protocol, scope) in [("tcp", "destination"), ("udp", "source")] {
         let of = [("netns", "host"), ("protocol", protocol)];
         let bound = page.get(BOUND, &of).expect("a bound");
@@ -204,7 +223,9 @@ fn compare(page: &Exposition, expected: Page, tells_all: bool) {
     }
     let is_of_ss = |(name, _): &Series| {
         let name = name.as_str();
-        !NOT_OF_SS.contains(&name) && (tells_all || !ESTIMATES.contains(&name))
+        !NOT_OF_SS.contains(&name)
+            && (tells_all || !ESTIMATES.contains(&name))
+            && (tells_cgroups || !name.contains("_cgroup") && !name.contains("_owner_"))
     };
     let (mut shown, mut expected) = (page.samples.clone(), expected.0);
     shown.retain(|series, _| is_of_ss(series));

@@ -108,10 +108,13 @@ fn every_key_is_taken_from_a_file() {
         destinations = 2
         sources = 3
         local_ports = 4
+        cgroups = 5
         tracked_keys = 1000
         series = 400
         [local_ports]
         always = [443, 22]
+        [owners]
+        enabled = false
         [procfs]
         root = "/host/proc"
         [netns]
@@ -139,6 +142,7 @@ fn every_key_is_taken_from_a_file() {
     let limits = &config.limits;
     assert_eq!((limits.peers, limits.destinations), (1, 2));
     assert_eq!((limits.sources, limits.local_ports), (3, 4));
+    assert_eq!((limits.cgroups, config.owners.enabled), (5, false));
     assert_eq!((limits.tracked_keys, limits.series), (1_000, 400));
     assert_eq!(config.local_ports.always, [443, 22]);
     assert_eq!(config.procfs.root, Path::new("/host/proc"));
@@ -288,8 +292,8 @@ fn lists_are_checked_element_by_element() {
 
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest() {
-    let sections = "web, poll, limits, local_ports, procfs, netns, log";
-    let keys_of_limits = "peers, destinations, sources, local_ports, tracked_keys, series";
+    let sections = "web, poll, limits, local_ports, owners, procfs, netns, log";
+    let keys_of_limits = "peers, destinations, sources, local_ports, cgroups, tracked_keys, series";
     assert_refused(&[
         (
             r#"poll.intervall = "5s""#,
@@ -504,7 +508,7 @@ fn a_fault_in_a_variable_names_the_variable() {
         (
             "COLOUR",
             "red",
-            "unknown section; there are web, poll, limits, local_ports, procfs, netns, log",
+            "unknown section; there are web, poll, limits, local_ports, owners, procfs, netns, log",
         ),
     ];
     for (name, value, expected) in cases {
@@ -743,7 +747,7 @@ fn what_check_config_prints_means_the_same_and_names_origins() {
         "interval = \"1m 30s\" # SOCKDIAG_EXPORTER__POLL__INTERVAL".to_owned(),
         "listen = [\"127.0.0.1:1\", \"[::1]:2\"] # SOCKDIAG_EXPORTER__WEB__LISTEN".to_owned(),
         format!("host_name = \"a \\\"b\\\" \\\\ ü\" # {name}:2"),
-        "peers = 20".to_owned(),
+        "peers = 15".to_owned(),
     ] {
         assert!(
             text.lines().any(|found| found == line),

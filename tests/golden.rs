@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
 use sockdiag_exporter::exposition;
+use sockdiag_exporter::kernel::cgroups::CgroupPaths;
 use sockdiag_exporter::model::state::State;
 use sockdiag_exporter::self_metrics::SelfMetrics;
 use sockdiag_exporter::show::text;
@@ -34,6 +35,12 @@ fn fixtures() -> PathBuf {
 /// Ports of the known host that bind() made.
 const BIND_FIRST: [u16; 3] = [40_081, 40_083, 40_085];
 
+/// Cgroups of the known host.
+const SSH: u64 = 2046;
+const SSH_PATH: &str = "/system.slice/ssh.service";
+const POD: u64 = 9411;
+const POD_PATH: &str = "/kubepods.slice/kubepods-pod21a8b9e4_2d5c_4a0f_9c3e_7b1d6f80a512.slice/cri-containerd-4f6b3e2a9d1c8b7a6f5e4d3c2b1a09f8e7d6c5b4a3928170615243342516070f.scope";
+
 /// A namespace, and who reads it.
 struct Observer {
     surveyor: Surveyor<FakeTransport>,
@@ -43,6 +50,7 @@ struct Observer {
 fn observer(kernel: &Kernel, proc: &Path) -> Observer {
     Observer {
         surveyor: fake_kernel::surveyor(kernel, proc)
+            .with_cgroups(CgroupPaths::known([(SSH, SSH_PATH), (POD, POD_PATH)]))
             .asking(|port| Ok(!BIND_FIRST.contains(&port))),
         namespace: Namespace::own("host").unwrap(),
     }
@@ -103,13 +111,13 @@ fn page(facts: Facts, own: Option<&SelfMetrics>) -> String {
 fn tcp_sockets() -> Vec<Sock> {
     let listen = |local: &str, waiting, limit| bound(State::Listen, local).queues(waiting, limit);
     let mut socks = vec![
-        listen("0.0.0.0:22", 0, 128),
+        listen("0.0.0.0:22", 0, 128).cgroup(SSH),
         listen("[::]:443", 3, 511).v6_only(false), // a SO_REUSEPORT group
         listen("[::]:443", 1, 511).v6_only(false),
         listen("[::1]:6000", 0, 5).v6_only(true),
         listen("10.0.0.1:40007", 0, 16), // in the range: held
         bound(State::Close, "10.0.0.7:40009"),
-        sock(State::Established, "10.0.0.1:22", "198.51.100.7:50022"),
+        sock(State::Established, "10.0.0.1:22", "198.51.100.7:50022").cgroup(SSH),
         sock(State::Established, "10.0.0.1:443", "198.51.100.8:50001").mapped(),
         sock(
             State::CloseWait,
@@ -130,7 +138,7 @@ fn tcp_sockets() -> Vec<Sock> {
     ];
     for at in 0..12 {
         let local = format!("10.0.0.1:{}", 40_000 + 2 * at);
-        socks.push(sock(State::Established, &local, "192.0.2.10:5432"));
+        socks.push(sock(State::Established, &local, "192.0.2.10:5432").cgroup(POD));
         let local = format!("127.0.0.1:{}", 40_000 + 2 * at);
         socks.push(time_wait(&local, "127.0.0.1:8080", 52_000 - 1000 * at));
     }
@@ -288,6 +296,7 @@ fn names_and_help_obey_the_conventions() {
         let is_of_the_start = [
             "sockdiag_snapshot_timestamp_seconds",
             "sockdiag_kernel_feature",
+            "sockdiag_cgroup_info",
         ];
         if !is_of_the_start.contains(&name) {
             assert!(metric.help.contains("as of the last poll"), "{name}");
@@ -441,7 +450,7 @@ fn up(page: &str, collector: &str) -> Option<f64> {
 }
 
 const ON_SETTINGS: [&str; 2] = ["ephemeral", "node_ports"];
-const ON_TCP: [&str; 4] = ["sockets", "peers", "listeners", "ephemeral"];
+const ON_TCP: [&str; 5] = ["cgroups", "sockets", "peers", "listeners", "ephemeral"];
 
 #[test]
 fn a_refused_dump_fails_what_is_made_of_it_and_nothing_else() {

@@ -79,6 +79,29 @@ def ephemeral():
     ]
 
 
+def owners():
+    def named(metric):
+        others = "netns, source, destination, port, state, unit, container_id, pod_uid"
+        return f"{metric}{{{NETNS}}} * ignoring ({others}) group_left (unit, container_id, pod_uid) sockdiag_cgroup_info{{{HOST}}}"
+
+    empty = "owners are switched off, or the kernel tells none"
+    holders = named("sockdiag_ephemeral_destination_owner_sockets")
+    largest = named("sockdiag_cgroup_ephemeral_ports_used")
+    return [
+        row("Who holds the ports"),
+        table("Holders of the destinations", "The cgroup that holds most of the ports toward each destination. TIME_WAIT has no owner: it is counted to the only cgroup that has had live sockets toward the destination for 60 s, and to nobody where there were two or none.",
+              [column(f"max by (source, destination, port, unit, pod_uid, container_id, cgroup) ({holders})", "sockets")],
+              "sockets", width=14, empty="no holder is known"),
+        table("Ports in the range by owner", "Outbound TCP sockets with a local port in the range, of the cgroups with most sockets.",
+              [column(f"max by (unit, pod_uid, container_id, cgroup) ({largest})", "ports")],
+              "ports", width=10, empty=empty),
+        lines("Ports in the range by cgroup", "Outbound TCP sockets with a local port in the range. none: the kernel tells no owner (TIME_WAIT). hidden: the host's cgroup tree is not mounted where the exporter runs.",
+              [query(f"sockdiag_cgroup_ephemeral_ports_used{{{NETNS}}}", "{{cgroup}}")], "short", empty=empty),
+        lines("Sockets by cgroup and state", "TCP sockets of the largest cgroups.",
+              [query(f"topk(20, sockdiag_cgroup_sockets{{{NETNS}}})", "{{cgroup}} {{state}}")], "short", empty=empty),
+    ]
+
+
 def sockets():
     def by_direction(direction):
         return [query(f'sockdiag_tcp_direction_sockets{{{NETNS},direction="{direction}"}}', "{{state}}")]
@@ -191,6 +214,7 @@ def exporter():
               [query(f"sockdiag_keys_untracked{{{NETNS}}}", "untracked sockets"),
                query(f"sockdiag_ephemeral_destinations_folded{{{NETNS}}}", "destinations"),
                query(f"sockdiag_ephemeral_sources_folded{{{NETNS}}}", "sources {{protocol}}"),
+               query(f"sockdiag_cgroups_folded{{{NETNS}}}", "cgroups"),
                query(f"sockdiag_listeners_folded{{{NETNS}}}", "listeners")], "short", width=8, height=7),
         lines("HTTP requests", "Answers by route and status; several Prometheus servers and people are fine, scrapes never touch the kernel.",
               [query(f"rate(sockdiag_http_requests_total{{{HOST}}}[$__rate_interval])", "{{path}} {{code}}")], "reqps", width=8, height=7),
@@ -209,6 +233,6 @@ def build():
     ]
     links = [{"type": "link", "title": "Fleet", "url": "/d/sockdiag-fleet", "icon": "dashboard",
               "keepTime": True, "includeVars": False, "targetBlank": False, "tooltip": "All hosts, the worst first"}]
-    panels = [*overview(), *ephemeral(), *sockets(), *listeners(), *conntrack(), *namespaces(), *limits(), *exporter()]
+    panels = [*overview(), *ephemeral(), *owners(), *sockets(), *listeners(), *conntrack(), *namespaces(), *limits(), *exporter()]
     return dashboard("sockdiag-host", "Sockets: one host", "Ephemeral ports, sockets, listeners, conntrack and limits of one host, from sockdiag-exporter.",
                      variables, panels, links)

@@ -70,7 +70,8 @@ def daemonset(thing, names):
     port = {each["name"]: each["containerPort"] for each in container["ports"]}["metrics"]
     return {
         "shares the host's network and nothing else": pod["hostNetwork"] and not pod.get("hostPID") and not pod.get("hostIPC"),
-        "mounts no path of the host": not any("hostPath" in each for each in volumes.values()),
+        "mounts nothing of the host but its cgroup tree": [each["hostPath"]["path"] for each in volumes.values() if "hostPath" in each] == ["/sys/fs/cgroup"],
+        "mounts everything read-only": all(each["readOnly"] for each in container["volumeMounts"]),
         "mounts only volumes that exist": all(each["name"] in volumes for each in container["volumeMounts"]),
         "mounts the rendered ConfigMap": volumes["config"]["configMap"]["name"] in names["ConfigMap"],
         "runs as nobody": pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["runAsUser"] == 65534,

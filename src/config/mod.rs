@@ -39,6 +39,7 @@ pub struct Config {
     pub poll: Poll,
     pub limits: Limits,
     pub local_ports: LocalPorts,
+    pub owners: Owners,
     pub procfs: Procfs,
     pub netns: Netns,
     pub log: Log,
@@ -127,6 +128,7 @@ pub struct Limits {
     pub destinations: usize,
     pub sources: usize,
     pub local_ports: usize,
+    pub cgroups: usize,
     /// Distinct keys of one namespace held in memory during a poll.
     pub tracked_keys: usize,
     /// Series of one namespace.
@@ -136,10 +138,11 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            peers: 20,
+            peers: 15,
             destinations: 20,
             sources: 20,
             local_ports: 20,
+            cgroups: 5,
             tracked_keys: 400_000,
             series: 1_500,
         }
@@ -152,6 +155,20 @@ impl Default for Limits {
 pub struct LocalPorts {
     /// In the order given, none twice, never 0.
     pub always: Vec<u16>,
+}
+
+/// Whose the sockets are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Owners {
+    /// Whether they are told apart by cgroup.
+    pub enabled: bool,
+}
+
+impl Default for Owners {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// Where procfs is mounted.

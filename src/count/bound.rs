@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::model::socket::{Family, Socket};
 
-/// Bound-only sockets that can be remembered: 40 bytes each.
+/// Bound-only sockets that can be remembered: 48 bytes each.
 const REMEMBERED: usize = 65_536;
 
 #[derive(Clone, Copy)]
@@ -14,6 +14,8 @@ pub struct BoundSocket {
     pub address: IpAddr,
     pub v6_only: bool,
     pub port: u16,
+    /// 0 for none.
+    pub cgroup: u64,
 }
 
 impl From<&Socket> for BoundSocket {
@@ -23,6 +25,7 @@ impl From<&Socket> for BoundSocket {
             address: socket.addresses.local(),
             v6_only: socket.v6_only,
             port: socket.local_port,
+            cgroup: socket.cgroup,
         }
     }
 }

@@ -22,6 +22,8 @@ impl Marks {
     pub const RECENT: Self = Self(1 << 8);
     /// In TIME_WAIT, and older than what the kernel waits before reuse.
     pub const SETTLED: Self = Self(1 << 9);
+    /// In the range, outbound, and of the first cgroup that was seen on its key.
+    pub const OWN: Self = Self(1 << 11);
     /// In TIME_WAIT, and about to leave it: others like it may be gone already.
     pub const AGED: Self = Self(1 << 10);
 
@@ -100,6 +102,8 @@ pub struct Counters {
     pub reusable: u32,
     /// Of those, the ones that it would take over if it were allowed to.
     pub settled: u32,
+    /// Of those, the ones of the first cgroup that was seen on the key.
+    pub own: u32,
     /// Sockets that leave TIME_WAIT within the next seconds.
     pub aged: u32,
     /// Sockets closed by this side within the last ten seconds.
@@ -116,6 +120,7 @@ impl Counters {
         self.lost += marks.count(Marks::LOST);
         self.reusable += marks.count(Marks::REUSABLE);
         self.settled += marks.count(Marks::SETTLED);
+        self.own += marks.count(Marks::OWN);
         self.aged += marks.count(Marks::AGED);
         self.recent += marks.count(Marks::RECENT);
     }
@@ -132,6 +137,7 @@ impl Counters {
         self.lost += other.lost;
         self.reusable += other.reusable;
         self.settled += other.settled;
+        self.own += other.own;
         self.aged += other.aged;
         self.recent += other.recent;
     }

@@ -24,6 +24,8 @@ pub struct Listeners {
     most: usize,
     all: HashMap<(IpAddr, u16), Listener>,
     by_family: [StateCounts; 2],
+    /// Sockets by cgroup; 0 is none.
+    by_cgroup: HashMap<u64, u32>,
     ports: PortSet,
     every_v4: PortSet,
     every_v6: PortSet,
@@ -40,6 +42,7 @@ impl Listeners {
             most,
             all: HashMap::new(),
             by_family: Default::default(),
+            by_cgroup: HashMap::new(),
             ports: PortSet::default(),
             every_v4: PortSet::default(),
             every_v6: PortSet::default(),
@@ -58,6 +61,10 @@ impl Listeners {
         };
         let (address, port) = (socket.addresses.local(), socket.local_port);
         self.by_family[socket.family as usize].add(State::Listen);
+        let is_known =
+            self.by_cgroup.len() < self.most || self.by_cgroup.contains_key(&socket.cgroup);
+        let cgroup = if is_known { socket.cgroup } else { 0 };
+        *self.by_cgroup.entry(cgroup).or_default() += 1;
         self.ports.insert(port);
         if address.is_unspecified() {
             self.listens_everywhere(address.is_ipv4(), socket.v6_only, port);
@@ -94,6 +101,13 @@ impl Listeners {
     /// By address and port, in no order.
     pub fn all(&self) -> impl Iterator<Item = ((IpAddr, u16), &Listener)> {
         self.all.iter().map(|(&at, listener)| (at, listener))
+    }
+
+    /// Cgroup and sockets, in no order; cgroup 0 is none.
+    pub fn by_cgroup(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.by_cgroup
+            .iter()
+            .map(|(&cgroup, &sockets)| (cgroup, sockets))
     }
 
     pub fn tracked(&self) -> usize {

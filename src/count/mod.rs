@@ -4,6 +4,7 @@
 
 pub mod addresses;
 pub mod bound;
+pub mod cgroups;
 pub mod counters;
 mod index;
 pub mod key;

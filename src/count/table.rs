@@ -4,6 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::cgroups::Slot;
 use super::counters::{Counters, Seen};
 use super::index::Index;
 use super::key::{Address, Key};
@@ -15,6 +16,8 @@ struct Entry<A> {
     key: Key<A>,
     /// Of the local address.
     slot: u16,
+    /// Of the first cgroup with an outbound socket in the range.
+    owner: Slot,
     first: Seen,
     /// Index of the counters, or `ONE_SOCKET`.
     counters: u32,
@@ -97,6 +100,7 @@ impl<A: Address> Table<A> {
         self.entries.push(Entry {
             key,
             slot,
+            owner: Slot::NONE,
             first: Seen::NOTHING,
             counters: ONE_SOCKET,
         });
@@ -104,6 +108,21 @@ impl<A: Address> Table<A> {
         self.index
             .insert(hash, at, |at| hash_key(build, &entries[at as usize].key));
         Some((at, slot))
+    }
+
+    /// Whether the key is this cgroup's, which it becomes when it is nobody's.
+    #[inline]
+    pub fn own(&mut self, at: u32, cgroup: Slot) -> bool {
+        let owner = &mut self.entries[at as usize].owner;
+        if *owner == Slot::NONE {
+            *owner = cgroup;
+        }
+        *owner == cgroup
+    }
+
+    /// The first cgroup of a key.
+    pub fn owner(&self, at: u32) -> Slot {
+        self.entries[at as usize].owner
     }
 
     #[inline]

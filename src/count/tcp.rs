@@ -3,6 +3,7 @@
 
 use super::addresses::{LocalAddresses, NO_SLOT};
 use super::bound::{BoundSocket, BoundSockets};
+use super::cgroups::{CgroupCounts, Slot};
 use super::counters::{Marks, Seen};
 use super::key::{Address, Key, Tag, V4, V6};
 use super::keys::{Candidate, Keys, Tabled};
@@ -37,6 +38,7 @@ pub struct TcpCount {
     /// The bound-only sockets of this dump, if it asked for them.
     pub bound: BoundSockets,
     pub ports: PortUse,
+    pub cgroups: CgroupCounts,
     waiting_v4: Vec<Waiting<V4>>,
     waiting_v6: Vec<Waiting<V6>>,
 }
@@ -66,6 +68,7 @@ struct Waiting<A> {
     in_range: bool,
     state: State,
     marks: Marks,
+    cgroup: Slot,
 }
 
 impl TcpCount {
@@ -80,6 +83,7 @@ impl TcpCount {
             addresses: LocalAddresses::default(),
             bound: BoundSockets::default(),
             ports: PortUse::default(),
+            cgroups: CgroupCounts::default(),
             waiting_v4: Vec::with_capacity(BATCH),
             waiting_v6: Vec::with_capacity(BATCH),
         }
@@ -106,10 +110,16 @@ impl TcpCount {
         self.addresses.clear();
         self.bound.clear();
         self.ports.begin(policy, ports);
+        self.cgroups.clear();
         self.waiting_v4.clear();
         self.waiting_v6.clear();
         for family in &self.sockets {
             self.directions[Direction::Inbound as usize].merge(family);
+        }
+        for (cgroup, sockets) in listeners.by_cgroup() {
+            for _ in 0..sockets {
+                self.cgroups.add(cgroup, State::Listen);
+            }
         }
         for ((address, port), listener) in listeners.all() {
             for _ in 0..listener.sockets {
@@ -146,6 +156,13 @@ impl TcpCount {
                 }
             }
         }
+    }
+
+    /// Cgroups that hold ports toward the destination of a key: their ids, and how many.
+    pub fn holders<A: Tabled>(&self, at: u32) -> Vec<(u64, u32)> {
+        let table = A::table(&self.keys);
+        let own = (table.owner(at), table.get(at).1.own);
+        self.cgroups.holders(A::index(at), own)
     }
 
     /// Counts what `add` still holds back.
@@ -204,6 +221,7 @@ impl TcpCount {
             in_range,
             state,
             marks,
+            cgroup: self.cgroups.add(socket.cgroup, state),
         }
     }
 
@@ -278,6 +296,13 @@ impl TcpCount {
                     marks,
                 })
             });
+            if key.direction() == Direction::Outbound {
+                let table = A::table_mut(&mut self.keys);
+                let is_own = self.cgroups.hold(waiting.cgroup, at, |cgroup| {
+                    entry.is_some_and(|(at, _)| table.own(at, cgroup))
+                });
+                marks = marks | Marks::OWN.when(is_own);
+            }
         }
         match entry {
             Some((at, _)) => {
@@ -305,6 +330,7 @@ impl TcpCount {
         self.sockets[bound.family as usize].add(State::Close);
         self.directions[direction as usize].add(State::Close);
         self.local_ports.add(port, State::Close);
+        self.cgroups.add(bound.cgroup, State::Close);
         if self.policy.effective.contains(port) {
             self.ports.held.insert(port);
             self.ports.lost.insert(port);

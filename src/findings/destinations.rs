@@ -136,6 +136,7 @@ fn destination(
     let least = ports.free_at_least_toward(row);
     let exhausted_in = trends.exhausts(&row.into(), numbers.free.into());
     let mut because = vec![holders(&row.in_the_way())];
+    because.extend(owner(row));
     if row.reusable > 0 {
         because.push(format!(
             "{} further ports in TIME_WAIT count as free: connect() takes them over (tcp_tw_reuse is {}).",
@@ -216,6 +217,24 @@ fn holders(states: &StateCounts) -> String {
     format!("Held by {}: {meaning}.", super::by_state(states))
 }
 
+/// Which program holds them, as far as it can be told.
+fn owner(row: &Destination) -> Option<String> {
+    let holder = row.holder.as_ref()?;
+    let source = match holder.ownerless {
+        0 => String::new(),
+        ownerless => format!(
+            "; TIME_WAIT has no owner, and {} are counted to it because nobody else has had sockets toward this destination for 60 s",
+            grouped(ownerless)
+        ),
+    };
+    Some(format!(
+        "Held by {}: {} of {}{source}.",
+        holder.cgroup.name(),
+        grouped(holder.sockets),
+        grouped(row.used)
+    ))
+}
+
 /// The ratio may be low yet: above this rate it is a matter of time.
 fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
     let sustainable = ports.capacity.sustainable();
@@ -232,12 +251,14 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
             grouped(ports.capacity.available_destination)
         ),
     };
+    let mut because = vec![last];
+    because.extend(owner(row));
+    because.push(
+        "A benchmark at this rate measures the exhaustion of the client's ports, not the server."
+            .to_owned(),
+    );
     Some(Finding {
-        because: vec![
-            last,
-            "A benchmark at this rate measures the exhaustion of the client's ports, not the server."
-                .to_owned(),
-        ],
+        because,
         advice: match Severity::of_share(gone) {
             // Its own finding has them at length.
             Some(_) => cures::of_rate_in_short(ports),

@@ -44,6 +44,7 @@ fn toward(used: u32, state: State) -> Destination {
         bind_first: 0,
         closes_per_second: 0.0,
         states: states(state, used),
+        holder: None,
         certainly_blocked: used,
     }
 }

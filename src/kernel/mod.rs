@@ -2,10 +2,12 @@
 //!
 //! Everything here reads. Nothing here knows what a metric is.
 
+pub mod cgroups;
 pub mod ctnetlink;
 pub mod features;
 pub mod netlink;
 pub mod netns;
 pub mod port_probe;
+pub mod processes;
 pub mod procfs;
 pub mod sock_diag;

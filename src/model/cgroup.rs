@@ -10,11 +10,43 @@ use serde::Serialize;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct CgroupOwner {
     /// As systemd names it: the innermost unit, `checkout.service`.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// As kube-state-metrics has it: the runtime, `://`, 64 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub container_id: Option<String>,
     /// With dashes. Of a static pod it is the hash of its file, without.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_uid: Option<String>,
+}
+
+/// A directory of the cgroup tree, and who it is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cgroup {
+    /// Below the mount, as cAdvisor has it in its label `id`: `/` is the root.
+    #[serde(rename = "cgroup")]
+    pub path: String,
+    #[serde(flatten)]
+    pub owner: CgroupOwner,
+}
+
+impl Cgroup {
+    #[must_use]
+    pub fn at(path: &str) -> Self {
+        Self {
+            path: path.to_owned(),
+            owner: CgroupOwner::of(path),
+        }
+    }
+
+    /// As one says it: the owner, or the path where that tells none.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.owner.to_string() {
+            nobody if nobody.is_empty() => format!("cgroup {}", self.path),
+            owner => owner,
+        }
+    }
 }
 
 /// What stands before a container's id in the name of its directory or scope.

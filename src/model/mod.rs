@@ -5,5 +5,6 @@ pub mod cgroup;
 pub mod figures;
 pub mod pool;
 pub mod ports;
+pub mod process;
 pub mod socket;
 pub mod state;

@@ -70,6 +70,9 @@ pub struct Socket {
     pub remote_port: u16,
     /// Index of the network device that the socket is bound to, 0 for none.
     pub device: u32,
+    /// Id of the cgroup that made it, 0 where the kernel tells none: TIME_WAIT and
+    /// requests have no owner.
+    pub cgroup: u64,
     /// Milliseconds until a TIME_WAIT socket, or a FIN_WAIT2 one that the kernel
     /// holds after close(), goes away. `None` for every other socket.
     pub time_wait_remaining_ms: Option<u32>,

@@ -3,18 +3,24 @@
 use std::fmt::Write;
 
 use super::namespaces;
+use super::table::Table;
 use crate::findings::Finding;
 use crate::model::figures::{between, endpoint, percent};
 use crate::model::pool::Pool;
+use crate::model::process::RouteProcesses;
 use crate::model::state::{State, StateCounts};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 use crate::subjects::Facts;
+use crate::subjects::cgroups::{Cgroups, Group};
 use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::holder::Holder;
 use crate::subjects::ports::source::Source;
 use crate::subjects::section::Outcome;
 
 /// Rows of one table; there is more in the JSON.
 const ROWS: usize = 10;
+/// Why cgroups are hidden.
+const UNSEEN: &str = "Whose the sockets are cannot be told: the host's whole cgroup tree (version 2) is not mounted here. In a container, mount /sys/fs/cgroup of the host read-only.";
 /// Columns of running text.
 const WIDTH: usize = 100;
 
@@ -66,6 +72,44 @@ pub fn missing(snapshot: &Snapshot) -> Option<String> {
     (!told.is_empty()).then(|| told.join("; "))
 }
 
+/// Who has the sockets of the worst destinations.
+pub fn processes(found: &[RouteProcesses]) -> String {
+    let mut table = Table::new(&["destination", "source", "sockets", "process", "command"]);
+    for RouteProcesses {
+        route,
+        processes,
+        closed,
+        unseen,
+    } in found
+    {
+        let mut row = |sockets: u32, process: String, command: &str| {
+            table.row([
+                endpoint(route.destination, route.port),
+                route.source.to_string(),
+                sockets.to_string(),
+                process,
+                command.to_owned(),
+            ]);
+        };
+        for process in processes.iter().take(ROWS) {
+            row(process.sockets, process.pid.to_string(), &process.command);
+        }
+        let others = [
+            (*closed, "none: closed, TIME_WAIT or orphaned"),
+            (*unseen, "of others: look as root"),
+        ];
+        for (sockets, whose) in others {
+            if sockets > 0 {
+                row(sockets, whose.to_owned(), "");
+            }
+        }
+    }
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = table.write(&mut text, "no destination, and so no process");
+    text
+}
+
 fn write_namespace(
     out: &mut String,
     namespace: &NamespaceSnapshot,
@@ -81,7 +125,11 @@ fn write_namespace(
     for collected in facts.outcomes() {
         // Of another it may be that it was not dumped.
         if is_own && collected.outcome == Outcome::Absent {
-            writeln!(out, "{}: not offered by this kernel", collected.collector)?;
+            writeln!(
+                out,
+                "{}: not offered by this kernel, or switched off",
+                collected.collector
+            )?;
         }
     }
     for finding in &findings {
@@ -103,6 +151,9 @@ fn write_namespace(
     }
     write_limits(out, facts)?;
     write_sockets(out, facts)?;
+    if let Some(cgroups) = facts.cgroups.measured() {
+        write_cgroups(out, cgroups)?;
+    }
     write_peers(out, facts)
 }
 
@@ -166,6 +217,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
         "free",
         "share",
         "mostly",
+        "held by",
     ]);
     let mut worst: Vec<_> = ports.destinations.rows.iter().collect();
     worst.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
@@ -179,6 +231,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
             between(ports.free_at_least_toward(row), ports.free_toward(row)),
             percent(pool.share()),
             main_state(&row.states),
+            row.holder.as_ref().map_or_else(String::new, Holder::short),
         ]);
     }
     table.write(out, "no outbound connections from a port in the range")?;
@@ -256,6 +309,32 @@ fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
     Ok(())
 }
 
+fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
+    let mut table = Table::new(&["made by", "sockets", "ports in the range", "mostly"]);
+    let mut row = |name: String, group: &Group| {
+        let (sockets, ports) = (group.states.total(), group.ephemeral_ports_used);
+        let (sockets, ports) = (sockets.to_string(), ports.to_string());
+        table.row([name, sockets, ports, main_state(&group.states)]);
+    };
+    for listed in cgroups.largest.iter().take(ROWS) {
+        row(listed.cgroup.name(), &listed.sockets);
+    }
+    let groups = [
+        ("other cgroups", &cgroups.other),
+        ("cgroups that are gone", &cgroups.gone),
+        ("nobody any more (TIME_WAIT)", &cgroups.none),
+    ];
+    for (name, group) in groups {
+        if group.states.total() > 0 {
+            row(name.to_owned(), group);
+        }
+    }
+    if cgroups.hidden.states.total() > 0 {
+        write_wrapped(out, "", "", UNSEEN)?;
+    }
+    table.write(out, "no TCP socket has an owner that is known")
+}
+
 fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
     let Some(peers) = facts.peers.measured() else {
         return Ok(());
@@ -288,50 +367,4 @@ fn main_state(states: &StateCounts) -> String {
     states
         .main()
         .map_or_else(String::new, |state| state.label().to_owned())
-}
-
-/// Columns as wide as their longest cell; numbers stand right.
-struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
-}
-
-impl<const N: usize> Table<N> {
-    fn new(head: &[&str; N]) -> Self {
-        Self {
-            rows: vec![head.map(str::to_owned)],
-        }
-    }
-
-    fn row(&mut self, row: [String; N]) {
-        self.rows.push(row);
-    }
-
-    fn write(&self, out: &mut String, none: &str) -> std::fmt::Result {
-        if self.rows.len() == 1 {
-            return writeln!(out, "{none}\n");
-        }
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-        };
-        for row in &self.rows {
-            let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = width(column).unwrap_or(0);
-                if column > 0
-                    && cell.starts_with(|c: char| c.is_ascii_digit())
-                    && !cell.contains([':', '-'])
-                    && cell.matches('.').count() < 2
-                {
-                    write!(line, "{cell:>width$}  ")?;
-                } else {
-                    write!(line, "{cell:<width$}  ")?;
-                }
-            }
-            writeln!(out, "{}", line.trim_end())?;
-        }
-        writeln!(out)
-    }
 }

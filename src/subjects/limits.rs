@@ -16,6 +16,8 @@ pub struct SubjectLimits {
     pub destinations: usize,
     pub sources: usize,
     pub local_ports: usize,
+    /// 0 where sockets are not told apart by cgroup.
+    pub cgroups: usize,
     /// Local ports to list in any case.
     pub always: Vec<u16>,
     /// How far back the peak of utilization reaches.
@@ -41,6 +43,8 @@ impl SubjectLimits {
                 destinations: scale(self.destinations),
                 sources: scale(self.sources),
                 local_ports: scale(self.local_ports),
+                // The first to go where there is room for nearly nothing.
+                cgroups: self.cgroups * step / STEPS,
                 ..self.clone()
             }
         };
@@ -63,14 +67,19 @@ mod tests {
 
     #[test]
     fn the_defaults_fit_as_they_are() {
-        assert_eq!(limits(20).fit(1500).unwrap().peers, 20);
+        let defaults = SubjectLimits {
+            peers: 15,
+            ..limits(20)
+        };
+        let fitted = defaults.fit(1500).unwrap();
+        assert_eq!((fitted.peers, fitted.sources, fitted.cgroups), (15, 20, 5));
     }
 
     #[test]
     fn too_much_is_brought_down_alike() {
         let fitted = limits(1000).fit(1500).unwrap();
         assert!(fitted.series() <= 1500);
-        assert!(fitted.peers >= 20, "{fitted:?}");
+        assert!(fitted.peers >= 15, "{fitted:?}");
         assert_eq!(fitted.peers, fitted.sources);
     }
 

@@ -3,6 +3,7 @@
 //! A new subject is its own file and one line in the list below; whatever it
 //! forgets does not compile.
 
+pub mod cgroups;
 pub mod conntrack;
 pub mod kernel;
 pub mod limits;
@@ -143,6 +144,7 @@ subjects! {
     peers: peers::Peers,
     listeners: listeners::AcceptQueues,
     ephemeral: ports::Ephemeral,
+    cgroups: cgroups::Cgroups,
     node_ports: node_ports::NodePorts,
     kernel: kernel::Kernel,
     tcp: tcp::Tcp,

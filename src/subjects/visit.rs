@@ -16,6 +16,7 @@ use crate::count::listeners::Listeners;
 use crate::count::policy::PortPolicy;
 use crate::count::tcp::TcpCount;
 use crate::count::udp::UdpCount;
+use crate::kernel::cgroups::CgroupPaths;
 use crate::kernel::features::KernelFeatures;
 use crate::kernel::procfs::Procfs;
 
@@ -48,6 +49,8 @@ pub struct Visit<'v> {
     pub limits: &'v SubjectLimits,
     pub features: &'v KernelFeatures,
     pub procfs: &'v Procfs,
+    /// As of the last dump.
+    pub cgroups: &'v CgroupPaths,
     /// Asks the kernel about a port; `None` where it is not to be asked.
     pub ask: Option<Ask<'v>>,
     /// Set by whoever wants the process to end.
@@ -129,6 +132,7 @@ impl<'v, S: Subject> Inputs<'v, S> {
             listeners: &dumps.scratch.listeners,
             policy: dumps.policy,
             unseen: dumps.unseen,
+            cgroups: self.visit.cgroups,
         })
     }
 
@@ -151,6 +155,8 @@ pub struct TcpDump<'v> {
     pub policy: &'v PortPolicy,
     /// Sockets that may be there and were not dumped.
     pub unseen: u32,
+    /// Where the cgroups are whose sockets these are.
+    pub cgroups: &'v CgroupPaths,
 }
 
 /// UDP sockets as they were counted.

@@ -68,11 +68,12 @@ impl<T: Transport> Poller<T> {
             self.progress.mark();
             self.roster.tick(&mut self.surveyor);
             let has_dumped = self.dump_what_is_due(&mut schedule);
-            let has_read = self.refresh(schedule.tick());
-            self.surveyor.leave_for(&mut self.roster.all[0]);
             if self.stop.is_requested() {
+                // What was broken off is no failure.
                 return;
             }
+            let has_read = self.refresh(schedule.tick());
+            self.surveyor.leave_for(&mut self.roster.all[0]);
             self.own.set_interval(schedule.interval());
             self.forget_old(&schedule);
             if has_dumped || has_read || published.is_outdated(&self.roster.all) {
@@ -110,6 +111,9 @@ impl<T: Transport> Poller<T> {
         let (cpu_time, started) = (thread_cpu_time(), Instant::now());
         self.surveyor.dump(namespace, &self.stop.0);
         let cost = thread_cpu_time().saturating_sub(cpu_time);
+        if self.stop.is_requested() {
+            return cost;
+        }
         let tick = schedule.tick();
         namespace.turns = Turns {
             dumped: Some(tick),

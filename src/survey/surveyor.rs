@@ -10,6 +10,7 @@ use super::activity::Activity;
 use super::namespace::{BoundMemory, Namespace};
 use crate::count::Scratch;
 use crate::count::policy::PortPolicy;
+use crate::kernel::cgroups::CgroupPaths;
 use crate::kernel::features::KernelFeatures;
 use crate::kernel::netlink::DumpError;
 use crate::kernel::netlink::dump::Deadline;
@@ -48,6 +49,7 @@ pub struct Surveyor<T: Transport = KernelTransport> {
     features: KernelFeatures,
     ask: Option<Box<dyn Fn(u16) -> io::Result<bool> + Send>>,
     scratch: Scratch,
+    cgroups: CgroupPaths,
     /// Where the thread was seen last.
     place: Option<NamespaceId>,
 }
@@ -59,8 +61,11 @@ const PORT_FILES_EVERY: Duration = Duration::from_secs(30);
 
 impl<T: Transport> Surveyor<T> {
     pub fn new(limits: SurveyLimits, procfs: Procfs, sock_diag: SockDiag<T>) -> Self {
+        let mut scratch = Scratch::new(limits.tracked_keys);
+        scratch.tcp.cgroups.is_on = limits.subjects.cgroups > 0;
         Self {
-            scratch: Scratch::new(limits.tracked_keys),
+            scratch,
+            cgroups: CgroupPaths::new(procfs.clone()),
             limits,
             procfs,
             sock_diag,
@@ -73,6 +78,11 @@ impl<T: Transport> Surveyor<T> {
     /// Takes the kernel for one that has these.
     pub fn on(self, features: KernelFeatures) -> Self {
         Self { features, ..self }
+    }
+
+    /// Knows these cgroups already.
+    pub fn with_cgroups(self, cgroups: CgroupPaths) -> Self {
+        Self { cgroups, ..self }
     }
 
     /// Has the kernel asked whose a port is, by this.
@@ -178,6 +188,11 @@ impl<T: Transport> Surveyor<T> {
                 }),
             });
         }
+        if policy.is_some() {
+            let cgroups = self.scratch.tcp.cgroups.cgroups();
+            self.cgroups
+                .find(cgroups.iter().map(|count| count.id), stop);
+        }
         let dumps = policy.as_ref().zip(namespace.dumps.as_ref());
         let visit = Visit {
             limits: match namespace.is_own {
@@ -187,6 +202,7 @@ impl<T: Transport> Surveyor<T> {
             features: &self.features,
             ask: self.ask(),
             procfs: &self.procfs,
+            cgroups: &self.cgroups,
             stop,
             settings: &settings,
             dumps: dumps.map(|(policy, Dumps { tcp, udp })| DumpedSockets {

@@ -17,6 +17,8 @@ struct Use {
     bind_first: usize,
     /// Within the last ten seconds, by this side.
     closed: usize,
+    /// Of those that are used, by cgroup.
+    owned: BTreeMap<String, usize>,
 }
 
 impl Use {
@@ -98,6 +100,9 @@ impl Model {
                 toward.used += 1;
                 toward.bind_first += usize::from(lost);
                 toward.reusable += usize::from(!lost && is_reusable(record));
+                if let Some(cgroup) = record.cgroup.clone() {
+                    *toward.owned.entry(cgroup).or_default() += 1;
+                }
             }
         }
         // Sockets without a device stand in the way of those that have one, too.
@@ -109,6 +114,9 @@ impl Model {
                 toward.bind_first += rest.bind_first;
                 toward.reusable += rest.reusable;
                 toward.closed += rest.closed;
+                for (cgroup, count) in &rest.owned {
+                    *toward.owned.entry(cgroup.clone()).or_default() += count;
+                }
             }
         }
         all.retain(|_, toward| toward.used > 0);
@@ -210,4 +218,13 @@ fn put_destination(page: &mut Page, key: &Destination, toward: &Use) {
     }
     let rate = toward.closed as f64 / 10.0;
     page.put_f64("ephemeral_destination_closes_per_second", &labels, rate);
+    // TIME_WAIT is the only owner's; of equals the cgroup that is older.
+    let owner = toward.owned.iter().rev().max_by_key(|(_, count)| **count);
+    if let Some((cgroup, count)) = owner {
+        let is_only = toward.owned.len() == 1;
+        let count = if is_only { toward.used } else { *count };
+        let [_, toward @ ..] = labels;
+        let labels = [&toward[..], &[("cgroup", cgroup)]].concat();
+        page.put("ephemeral_destination_owner_sockets", &labels, count);
+    }
 }

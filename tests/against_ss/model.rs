@@ -37,6 +37,7 @@ pub struct Limits {
     pub destinations: usize,
     pub sources: usize,
     pub local_ports: usize,
+    pub cgroups: usize,
     pub always: Vec<u16>,
 }
 
@@ -94,6 +95,7 @@ impl Model {
         self.peers(&mut page);
         self.accept_queues(&mut page);
         self.ephemeral(&mut page);
+        self.cgroups(&mut page);
         page
     }
 
@@ -207,6 +209,47 @@ impl Model {
             let labels = [("direction", direction)];
             page.put("peers", &labels, ours().count());
             page.put("peers_folded", &labels, ours().count() - shown.len());
+        }
+    }
+
+    fn cgroups(&self, page: &mut Page) {
+        let mut all: BTreeMap<&str, (BTreeMap<&str, usize>, usize)> = BTreeMap::new();
+        for name in ["other", "gone", "none", "hidden"] {
+            all.entry(name).or_default();
+        }
+        for record in &self.tcp {
+            let name = record.cgroup.as_deref().unwrap_or("none");
+            let (states, ports) = all.entry(name).or_default();
+            let (_, label) = every_tcp_state()
+                .find(|(state, _)| *state == record.state)
+                .unwrap();
+            *states.entry(label).or_default() += 1;
+            let is_outbound = is_connected(record) && !self.is_inbound(record);
+            *ports += usize::from(is_outbound && self.is_ephemeral(record.local.port));
+        }
+        let named = || all.iter().filter(|(name, _)| name.starts_with('/'));
+        let sizes = named().map(|(name, (states, _))| (*name, states.values().sum::<usize>()));
+        let shown = largest(sizes, self.limits.cgroups);
+        page.put("cgroups_folded", &[], named().count() - shown.len());
+        let rest: Vec<_> = named().filter(|(name, _)| !shown.contains(name)).collect();
+        let rest: Vec<_> = rest.into_iter().map(|(name, _)| *name).collect();
+        for name in rest {
+            let (states, ports) = all.remove(name).unwrap_or_default();
+            let other = all.entry("other").or_default();
+            other.1 += ports;
+            for (state, count) in states {
+                *other.0.entry(state).or_default() += count;
+            }
+        }
+        for (name, (states, ports)) in all {
+            page.put("cgroup_ephemeral_ports_used", &[("cgroup", name)], ports);
+            for (state, count) in states {
+                page.put(
+                    "cgroup_sockets",
+                    &[("cgroup", name), ("state", state)],
+                    count,
+                );
+            }
         }
     }
 

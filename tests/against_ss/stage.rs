@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use socket2::{Domain, Socket, Type};
 
+use crate::support::cgroups::Cgroups;
 use crate::support::netns::{add_address, set_port_range, set_sysctl};
 use crate::support::plan::{Plan, set_option};
 use crate::support::sockets::Listener;
@@ -22,6 +23,9 @@ const PEERS: u16 = 220;
 pub struct Stage {
     pub sockets: Vec<Socket>,
     listeners: Vec<Listener>,
+    /// What the sockets are made in, each part in another; `None` where that is
+    /// forbidden.
+    pub cgroups: Option<Cgroups>,
     /// Bound, neither connected nor listening.
     pub bound: Vec<Record>,
     /// Local ports that bind(0) chose.
@@ -43,19 +47,31 @@ impl Stage {
         let mut stage = Self {
             sockets: Vec::new(),
             listeners: Vec::new(),
+            cgroups: Cgroups::make("stage"),
             bound: Vec::new(),
             bind_first: BTreeSet::new(),
             closed: (Instant::now(), Instant::now()),
         };
-        stage.open_connections()?;
-        stage.open_families()?;
-        stage.open_queues()?;
-        stage.open_handshakes()?;
-        stage.open_half_closed()?;
-        stage.open_holders()?;
-        stage.open_bind_first()?;
-        stage.open_udp()?;
-        stage.open_time_wait()?;
+        for (at, open) in [
+            Self::open_connections,
+            Self::open_families,
+            Self::open_queues,
+            Self::open_handshakes,
+            Self::open_half_closed,
+            Self::open_holders,
+            Self::open_bind_first,
+            Self::open_udp,
+            Self::open_time_wait,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let unit = format!("phase-{at}.service");
+            let cgroup = stage.cgroups.as_ref().and_then(|all| all.enter(&unit));
+            open(&mut stage)?;
+            let bound = stage.bound.iter_mut().filter(|r| r.cgroup.is_none());
+            bound.for_each(|r| r.cgroup = Some(cgroup.clone().unwrap_or("/".into())));
+        }
         Ok(stage)
     }
 

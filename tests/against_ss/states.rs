@@ -217,6 +217,7 @@ impl Stage {
             send_q: 0,
             local: address(end.ip(), end.port(), unspecified && !v6_only),
             peer: address(end.ip(), 0, false),
+            cgroup: None,
         });
         self.sockets.push(socket);
         Ok(())

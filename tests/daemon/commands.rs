@@ -52,6 +52,22 @@ fn a_snapshot_is_printed_in_three_formats() {
 }
 
 #[test]
+fn processes_go_with_text_and_nothing_else() {
+    let (code, said, complaint) = run(&["snapshot", "--processes", "--format", "json"]);
+    assert_eq!((code, said.as_str()), (Some(2), ""));
+    assert!(complaint.contains("--format text only"), "{complaint}");
+    let name = "daemon::commands::processes_go_with_text_and_nothing_else";
+    in_netns(name, &[], || {
+        let (code, said, complaint) = run(&["snapshot", "--processes"]);
+        assert_eq!((code, complaint.as_str()), (Some(0), ""));
+        assert!(
+            said.ends_with("no destination, and so no process\n\n"),
+            "{said}"
+        );
+    });
+}
+
+#[test]
 fn a_snapshot_that_lacks_something_is_printed_and_fails() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("exporter.toml");

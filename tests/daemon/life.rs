@@ -146,7 +146,7 @@ fn the_log_has_a_line_for_the_start_and_none_per_poll() {
             env!("CARGO_PKG_VERSION"),
             "listen=\"[::]:10061\"",
             "interval=100ms",
-            "collectors=\"sockets,udp,peers,listeners,ephemeral,node_ports,kernel,tcp,conntrack\"",
+            "collectors=\"sockets,udp,peers,listeners,ephemeral,cgroups,node_ports,kernel,tcp,conntrack\"",
         ];
         for fact in facts {
             assert!(line.contains(fact), "{line}");

@@ -119,6 +119,11 @@ impl Sock {
         self
     }
 
+    /// INET_DIAG_CGROUP_ID.
+    pub fn cgroup(self, id: u64) -> Self {
+        self.with(21, &id.to_ne_bytes())
+    }
+
     /// INET_DIAG_SKV6ONLY.
     pub fn v6_only(self, only: bool) -> Self {
         self.with(11, &[only.into()])
@@ -401,6 +406,7 @@ pub fn limits(each: usize) -> SubjectLimits {
         destinations: each,
         sources: each,
         local_ports: each,
+        cgroups: each.min(5),
         always: Vec::new(),
         peak_window: Duration::from_secs(60),
     }

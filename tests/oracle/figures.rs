@@ -11,7 +11,7 @@ use sockdiag_exporter::kernel::sock_diag::SockDiag;
 use sockdiag_exporter::snapshot::Snapshot;
 use sockdiag_exporter::survey::namespace::Namespace;
 use sockdiag_exporter::survey::surveyor::Surveyor;
-use sockdiag_exporter::{daemon, exposition};
+use sockdiag_exporter::{daemon, exposition, once};
 use socket2::Socket;
 
 use crate::support::exposition::Exposition;
@@ -152,7 +152,7 @@ impl Oracle {
 
     pub fn poll(&mut self) -> Figures {
         let Some((surveyor, namespace)) = &mut self.0 else {
-            return Figures::of(&daemon::poll_once(&patience::config()).expect("a poll"));
+            return Figures::of(&once::poll(&patience::config()).expect("a poll"));
         };
         surveyor.dump(namespace, &Default::default());
         Figures::of(&Snapshot {

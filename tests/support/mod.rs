@@ -9,6 +9,7 @@
     reason = "every test binary includes this module and uses its own part of it"
 )]
 
+pub mod cgroups;
 pub mod crowd;
 pub mod dice;
 pub mod exposition;

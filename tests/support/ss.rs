@@ -45,6 +45,8 @@ pub struct Record {
     pub send_q: u32,
     pub local: End,
     pub peer: End,
+    /// Path of the cgroup; of one that `ss` cannot find `unreachable:` and its id.
+    pub cgroup: Option<String>,
 }
 
 /// TCP sockets in every state that `ss` knows. The `ss` of Debian 12 (6.1) asks
@@ -93,7 +95,7 @@ fn all(protocol: Protocol) -> Vec<Record> {
                 Protocol::Tcp => "-tanOH",
                 Protocol::Udp => "-uanOH",
             };
-            let text = tools::run("ss", &[switch, kind], "");
+            let text = tools::run("ss", &[switch, kind, "--cgroup"], "");
             let read = |line| {
                 parse_line(protocol, family, line).unwrap_or_else(|| panic!("ss said {line:?}"))
             };
@@ -112,6 +114,7 @@ fn parse_line(protocol: Protocol, family: Family, line: &str) -> Option<Record> 
         send_q: words.next()?.parse().ok()?,
         local: parse_end(family, words.next()?)?,
         peer: parse_end(family, words.next()?)?,
+        cgroup: words.find_map(|word| Some(word.strip_prefix("cgroup:")?.to_owned())),
     })
 }
 

@@ -21,6 +21,7 @@ const AGE_MAX: Duration = Duration::from_secs(60);
 
 fn destination(address: &str, used: u32, reusable: u32) -> Destination {
     Destination {
+        holder: None,
         settled: 0,
         source: "192.0.2.1".parse().unwrap(),
         device: None,

@@ -1,6 +1,8 @@
 //! Ephemeral ports.
 
 use super::*;
+use crate::model::cgroup::Cgroup;
+use crate::subjects::ports::holder::Holder;
 
 #[test]
 fn growth_foretells_the_end() {
@@ -16,6 +18,29 @@ fn growth_foretells_the_end() {
     assert_eq!(now(&facts)[0].exhausted_in, None);
     let shrinks = diagnose(&past, &before(100, &facts).trends(&past));
     assert_eq!(shrinks[0].exhausted_in, None);
+}
+
+#[test]
+fn who_holds_the_ports_is_named() {
+    let holder = |sockets, ownerless| Destination {
+        holder: Some(Holder {
+            cgroup: Cgroup::at("/system.slice/checkout.service"),
+            sockets,
+            ownerless,
+        }),
+        ..toward(28_000, State::TimeWait)
+    };
+    let told = |row| words(&now(&with_ports(ports(row)))[0]);
+    let live = told(holder(20_000, 0));
+    assert!(
+        live.contains("Held by checkout.service: 20,000 of 28,000."),
+        "{live}"
+    );
+    let learnt = told(holder(28_000, 27_990));
+    let expected = "Held by checkout.service: 28,000 of 28,000; TIME_WAIT has no owner, and 27,990 are counted to it";
+    assert!(learnt.contains(expected), "{learnt}");
+    let nobody = told(toward(28_000, State::TimeWait));
+    assert!(!nobody.contains(" of 28,000"), "{nobody}");
 }
 
 #[test]

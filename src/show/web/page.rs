@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use super::html::{Cell, Html};
 use crate::show::namespaces;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::subjects::ports::holder::Holder;
 
 /// How many rows a table has at most: a page to glance at.
 const ROWS: usize = 10;
@@ -259,6 +260,12 @@ fn destinations(html: &mut Html, namespace: &NamespaceSnapshot) {
                 Cell::number(destination.reusable),
                 Cell::number(pool.free()),
                 Cell::Share(pool.share()),
+                Cell::text(
+                    destination
+                        .holder
+                        .as_ref()
+                        .map_or_else(String::new, Holder::short),
+                ),
             ]
         })
         .collect();
@@ -276,6 +283,7 @@ fn destinations(html: &mut Html, namespace: &NamespaceSnapshot) {
             "Reusable",
             "Free",
             "Gone",
+            "Held by",
         ],
         &rows,
     );

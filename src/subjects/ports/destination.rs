@@ -2,20 +2,24 @@
 //! (net/ipv4/inet_hashtables.c, `__inet_hash_connect`).
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use serde::Serialize;
 
+use super::holder::{self, Holder, Holders};
 use super::origin::Origin;
 use crate::count::counters::Counters;
-use crate::count::key::{Key, Tag};
+use crate::count::key::{Address, Key, Tag, V4, V6};
 use crate::count::keys::{Keys, Tabled, without_device};
 use crate::count::policy::RECENT_MS;
 use crate::count::table::Table;
+use crate::count::tcp::TcpCount;
 use crate::kernel::netns::device_name;
 use crate::model::socket::Direction;
 use crate::model::state::{State, StateCounts};
 use crate::subjects::metric::{Sink, metrics};
 use crate::subjects::ranking::{Ranking, last_rank};
+use crate::subjects::visit::TcpDump;
 
 /// Ports from one source toward one destination.
 #[derive(Clone, Debug, Serialize)]
@@ -33,6 +37,9 @@ pub struct Destination {
     pub bind_first: u32,
     pub closes_per_second: f64,
     pub states: StateCounts,
+    /// Who holds most of them; none where nobody is known to.
+    #[serde(rename = "owner", skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
     /// Of the blocked ones, sockets on ports of which it is known that connect() made them.
     #[serde(skip)]
     pub certainly_blocked: u32,
@@ -92,7 +99,7 @@ metrics! {
 
 /// The worst one is listed beside the `k` largest.
 pub fn series(k: usize) -> usize {
-    (last_rank(k) + 1) * (METRICS.len() - 1) + 1
+    (last_rank(k) + 1) * (METRICS.len() - 1 + holder::METRICS.len()) + 1
 }
 
 /// What tells destinations apart from poll to poll.
@@ -104,13 +111,37 @@ pub struct DestinationKey {
     device: u32,
 }
 
+impl DestinationKey {
+    #[cfg(test)]
+    pub fn of(row: &Destination) -> Self {
+        Self {
+            source: row.source,
+            destination: row.destination,
+            port: row.port,
+            device: 0,
+        }
+    }
+
+    /// `None` when the addresses are of the other family.
+    fn key<A: Address>(&self, keys: &Keys) -> Option<Key<A>> {
+        Some(Key {
+            local: A::of_ip(self.source)?,
+            remote: A::of_ip(self.destination)?,
+            port: self.port,
+            tag: Tag::new(Direction::Outbound, keys.known_slot(self.device)?),
+        })
+    }
+}
+
 impl Destinations {
     pub fn of(
-        keys: &Keys,
+        tcp: &TcpDump<'_>,
         origin: &Origin,
         k: usize,
         ranking: &mut Ranking<DestinationKey>,
+        holders: &mut Holders,
     ) -> Self {
+        let keys = &tcp.count.keys;
         let (mut all, mut worst, mut worst_certainly, mut worst_taken) = (0_u32, None, 0, 0);
         let sizes = sizes(&keys.v4, keys, origin)
             .chain(sizes(&keys.v6, keys, origin))
@@ -132,10 +163,7 @@ impl Destinations {
         }
         Self {
             folded: all - listed.len() as u32,
-            rows: listed
-                .iter()
-                .map(|key| describe(keys, origin, key))
-                .collect(),
+            rows: describe_all(tcp, origin, &listed, holders),
             worst_certainly_blocked: worst_certainly,
             worst_taken,
             worst_blocked: worst.map_or(0, |(blocked, _)| blocked),
@@ -155,6 +183,7 @@ impl Destinations {
             sink.sample(&REUSABLE, &labels, row.reusable.into());
             sink.sample(&BIND_FIRST, &labels, row.bind_first.into());
             sink.sample(&CLOSES, &labels, row.closes_per_second);
+            holder::export(row, [&source, &destination, &port], sink);
         }
     }
 }
@@ -206,6 +235,23 @@ fn sizes<A: Tabled>(
     })
 }
 
+fn describe_all(
+    tcp: &TcpDump<'_>,
+    origin: &Origin,
+    listed: &[DestinationKey],
+    holders: &mut Holders,
+) -> Vec<Destination> {
+    let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole());
+    holders.forget(now);
+    let row = |key: &DestinationKey| {
+        let mut row = describe(&tcp.count.keys, origin, key);
+        let live = live(tcp.count, key);
+        row.holder = holders.of(*key, &row, &live, is_whole, tcp.cgroups, now);
+        row
+    };
+    listed.iter().map(row).collect()
+}
+
 fn describe(keys: &Keys, origin: &Origin, key: &DestinationKey) -> Destination {
     let (counters, certainly_blocked) = counters(&keys.v4, keys, origin, key)
         .or_else(|| counters(&keys.v6, keys, origin, key))
@@ -221,8 +267,35 @@ fn describe(keys: &Keys, origin: &Origin, key: &DestinationKey) -> Destination {
         bind_first: counters.lost,
         closes_per_second: f64::from(counters.recent) / (f64::from(RECENT_MS) / 1000.0),
         states: counters.states,
+        holder: None,
         certainly_blocked,
     }
+}
+
+/// Cgroups with live sockets toward a destination, and their ports.
+fn live(count: &TcpCount, name: &DestinationKey) -> Vec<(u64, u32)> {
+    let of_v4 = live_among::<V4>(count, name);
+    of_v4
+        .or_else(|| live_among::<V6>(count, name))
+        .unwrap_or_default()
+}
+
+/// `None` when the addresses are of the other family.
+fn live_among<A: Tabled>(count: &TcpCount, name: &DestinationKey) -> Option<Vec<(u64, u32)>> {
+    let table = A::table(&count.keys);
+    let key = name.key::<A>(&count.keys)?;
+    let places = table
+        .find(&key)
+        .into_iter()
+        .chain(without_device(table, &key));
+    let mut live: Vec<(u64, u32)> = Vec::new();
+    for (id, ports) in places.flat_map(|at| count.holders::<A>(at)) {
+        match live.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, sum)) => *sum += ports,
+            None => live.push((id, ports)),
+        }
+    }
+    Some(live)
 }
 
 /// `None` when the addresses are of the other family.
@@ -233,12 +306,7 @@ fn counters<A: Tabled>(
     name: &DestinationKey,
 ) -> Option<(Counters, u32)> {
     let lost = &origin.lost;
-    let key = Key {
-        local: A::of_ip(name.source)?,
-        remote: A::of_ip(name.destination)?,
-        port: name.port,
-        tag: Tag::new(Direction::Outbound, keys.known_slot(name.device)?),
-    };
+    let key = name.key::<A>(keys)?;
     let at = table.find(&key);
     let (mut counters, mut certainly) = (Counters::default(), 0);
     for at in at.into_iter().chain(without_device(table, &key)) {

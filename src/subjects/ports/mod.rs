@@ -5,6 +5,7 @@
 pub mod bound;
 pub mod capacity;
 pub mod destination;
+pub mod holder;
 pub mod origin;
 pub mod settings;
 pub mod source;
@@ -22,6 +23,7 @@ use super::visit::Inputs;
 use bound::Found;
 use capacity::Capacity;
 use destination::{Destination, DestinationKey, Destinations};
+use holder::Holders;
 use origin::OriginMemory;
 use source::{SourceRankings, Sources};
 use utilization::{Peaks, Utilization};
@@ -46,6 +48,7 @@ pub struct Memory {
     pub origin: OriginMemory,
     peaks: Peaks,
     destinations: Ranking<DestinationKey>,
+    holders: Holders,
     sources: SourceRankings,
 }
 
@@ -57,6 +60,7 @@ impl Subject for Ephemeral {
     const METRICS: &'static [Families] = &[
         capacity::METRICS,
         destination::METRICS,
+        holder::METRICS,
         source::METRICS,
         utilization::METRICS,
         bound::METRICS,
@@ -69,10 +73,11 @@ impl Subject for Ephemeral {
         let origin = memory.origin.classify(tcp.count, tcp.policy, from.ask());
         let capacity = Capacity::of(settings, &tcp, &origin);
         let destinations = Destinations::of(
-            &tcp.count.keys,
+            &tcp,
             &origin,
             limits.destinations,
             &mut memory.destinations,
+            &mut memory.holders,
         );
         let sources = Sources::of(
             &tcp.count.addresses,

@@ -4,6 +4,7 @@ use super::settings::Settings;
 use super::*;
 use crate::count::Scratch;
 use crate::fake_kernel::{Sock, any_socks, bound, count, limits, sock, time_wait};
+use crate::kernel::cgroups::CgroupPaths;
 use crate::kernel::procfs::{Procfs, parse_port_list};
 use crate::model::ports::PortRange;
 use crate::model::state::State;
@@ -49,6 +50,10 @@ fn poll(
         features: &crate::kernel::features::KernelFeatures::ALL,
         ask: None,
         procfs: &Procfs::new("/nowhere"),
+        cgroups: &CgroupPaths::known([
+            (CHECKOUT, "/system.slice/checkout.service"),
+            (CRON, "/system.slice/cron.service"),
+        ]),
         stop: &Default::default(),
         settings: &Reading::take(|| Ok(settings)),
         dumps: Some(DumpedSockets {
@@ -62,6 +67,8 @@ fn poll(
     Ephemeral::collect(&Inputs::new(&visit), memory).unwrap()
 }
 
+const CHECKOUT: u64 = 1001;
+const CRON: u64 = 1002;
 const FAR: &str = "10.9.0.1:443";
 
 fn toward(destination: &str, ports: impl IntoIterator<Item = u16>) -> Vec<Sock> {

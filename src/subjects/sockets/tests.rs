@@ -4,6 +4,7 @@ use super::*;
 use crate::count::Scratch;
 use crate::count::udp::UdpCount;
 use crate::fake_kernel::{Sock, any_socks, bound, count, policy, sock};
+use crate::kernel::cgroups::CgroupPaths;
 use crate::subjects::udp::UdpSockets;
 use crate::subjects::visit::UdpDump;
 
@@ -22,6 +23,7 @@ fn tcp(socks: &[Sock], always: &[u16], k: usize) -> TcpSockets {
         listeners: &scratch.listeners,
         policy: &policy,
         unseen: 0,
+        cgroups: &CgroupPaths::known([]),
     };
     TcpSockets::of(&dump, &limits(always, k), &mut Ranking::default())
 }

@@ -115,14 +115,19 @@ fn unknown_and_malformed_attributes_do_no_harm() {
 }
 
 #[test]
-fn the_options_are_found_at_the_end_and_before() {
+fn cgroup_and_options_are_found_at_the_end_and_before() {
     let fixed = sock(State::Established, "10.0.0.1:1", "10.0.0.2:443").bytes();
     let (cgroup, other) = (attribute(21, &[7; 8]), attribute(99, &[0; 4]));
     for bits in [0, 1, 2, 3] {
         let options = attribute(22, &[0, bits]);
         for behind in [&[][..], &other] {
-            let record = socket(&[&fixed, &cgroup[..], &options, behind].concat());
-            assert_eq!(record.bind_address_no_port, bits & 1 == 1);
+            for cgroup in [&cgroup[..], &[]] {
+                let record = socket(&[&fixed, cgroup, &options, behind].concat());
+                assert_eq!(record.bind_address_no_port, bits & 1 == 1);
+                let is_told = !cgroup.is_empty();
+                assert_eq!(record.cgroup != 0, is_told);
+                assert!(!is_told || record.cgroup == u64::from_ne_bytes([7; 8]));
+            }
         }
     }
 }

@@ -1,0 +1,49 @@
+//! Tables in running text.
+
+use std::fmt::Write;
+
+/// Columns as wide as their longest cell; numbers stand right.
+pub(super) struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    pub(super) fn new(head: &[&str; N]) -> Self {
+        Self {
+            rows: vec![head.map(str::to_owned)],
+        }
+    }
+
+    pub(super) fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+
+    pub(super) fn write(&self, out: &mut String, none: &str) -> std::fmt::Result {
+        if self.rows.len() == 1 {
+            return writeln!(out, "{none}\n");
+        }
+        let width = |column: usize| {
+            self.rows
+                .iter()
+                .map(|row| row[column].chars().count())
+                .max()
+        };
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let width = width(column).unwrap_or(0);
+                if column > 0
+                    && cell.starts_with(|c: char| c.is_ascii_digit())
+                    && !cell.contains([':', '-'])
+                    && cell.matches('.').count() < 2
+                {
+                    write!(line, "{cell:>width$}  ")?;
+                } else {
+                    write!(line, "{cell:<width$}  ")?;
+                }
+            }
+            writeln!(out, "{}", line.trim_end())?;
+        }
+        writeln!(out)
+    }
+}
