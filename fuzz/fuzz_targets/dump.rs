@@ -58,6 +58,7 @@ fuzz_target!(|datagram: &[u8]| {
             destinations: 2,
             sources: 2,
             local_ports: 2,
+            cgroups: 2,
             always: vec![80],
             peak_window: Duration::from_secs(60),
         },
