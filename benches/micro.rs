@@ -17,7 +17,7 @@ use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::{Dump, SockDiag};
 use sockdiag_exporter::model::ports::PortRange;
 use sockdiag_exporter::snapshot::Snapshot;
-use sockdiag_exporter::subjects::limits::SubjectLimits;
+use sockdiag_exporter::subjects::limits::{Floor, SubjectLimits};
 use sockdiag_exporter::subjects::ranking::Ranking;
 use sockdiag_exporter::survey::namespace::Namespace;
 use sockdiag_exporter::survey::surveyor::{SurveyLimits, Surveyor};
@@ -125,6 +125,7 @@ fn surveyor(each: usize, datagrams: &'static [Vec<u8>]) -> Surveyor<Replay> {
         sources: each,
         local_ports: each,
         cgroups: each,
+        floor: Floor::NONE,
         always: Vec::new(),
         peak_window: Duration::from_secs(60),
     };

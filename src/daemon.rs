@@ -26,7 +26,7 @@ use crate::show::web::{App, routes};
 use crate::show::web::{host, server};
 use crate::snapshot::{self, Latest};
 use crate::subjects;
-use crate::subjects::limits::SubjectLimits;
+use crate::subjects::limits::{Floor, SubjectLimits};
 use crate::survey::finder::Finder;
 use crate::survey::namespace::Namespace;
 use crate::survey::poller::{Poller, Stop};
@@ -285,6 +285,13 @@ pub(crate) fn surveyor(config: &Config) -> Result<Surveyor> {
     })
 }
 
+fn floor(config: &Config) -> Floor {
+    Floor {
+        sockets: config.limits.floor_sockets,
+        share: config.limits.floor_share,
+    }
+}
+
 /// The limits that were asked for, or fewer where `limits.series` does not allow them.
 ///
 /// # Errors
@@ -299,6 +306,7 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
             true => config.limits.cgroups,
             false => 0,
         },
+        floor: floor(config),
         always: config.local_ports.always.clone(),
         peak_window: config.poll.peak_window,
     };
@@ -331,6 +339,7 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
                 true => config.netns.keys,
                 false => 0,
             },
+            floor: floor(config),
             always: Vec::new(),
             peak_window: config.poll.peak_window,
         },

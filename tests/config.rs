@@ -293,7 +293,7 @@ fn lists_are_checked_element_by_element() {
 #[test]
 fn an_unknown_key_is_refused_with_the_nearest() {
     let sections = "web, poll, limits, local_ports, owners, procfs, netns, log";
-    let keys_of_limits = "peers, destinations, sources, local_ports, cgroups, tracked_keys, series";
+    let keys_of_limits = "peers, destinations, sources, local_ports, cgroups, floor_sockets, floor_share, tracked_keys, series";
     assert_refused(&[
         (
             r#"poll.intervall = "5s""#,

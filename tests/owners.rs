@@ -5,7 +5,6 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 
-use sockdiag_exporter::config::Config;
 use sockdiag_exporter::daemon::survey_limits;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
@@ -18,6 +17,7 @@ use sockdiag_exporter::survey::surveyor::Surveyor;
 
 use support::cgroups::Cgroups;
 use support::netns::{in_netns, set_port_range};
+use support::patience;
 use support::sockets::{Listener, close_in_turn};
 use support::tools;
 
@@ -31,7 +31,7 @@ struct Polls {
 
 impl Polls {
     fn new() -> Self {
-        let limits = survey_limits(&Config::default()).expect("limits");
+        let limits = survey_limits(&patience::config()).expect("limits");
         Self {
             surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new()),
             namespace: Namespace::own("host").expect("procfs"),
@@ -167,7 +167,7 @@ fn processes_are_named_by_the_sockets_that_they_have() {
             .unwrap();
         let (closed, other) = pair();
         close_in_turn(closed, other).unwrap();
-        let config = Config::default();
+        let config = patience::config();
         let snapshot = once::poll(&config).unwrap();
         let found = processes(&config, &snapshot).unwrap();
         let shown = sockdiag_exporter::show::text::processes(&found);

@@ -57,6 +57,8 @@ pub(super) const KEYS: &[Key] = &[
     key!(limits.sources, SHOWN),
     key!(limits.local_ports, SHOWN),
     key!(limits.cgroups, SHOWN),
+    key!(limits.floor_sockets, Kind::Count(0..=1_000_000, "")),
+    key!(limits.floor_share, Kind::Part),
     key!(limits.tracked_keys, Kind::Count(1_000..=10_000_000, "")),
     key!(limits.series, SERIES),
     key!(local_ports.always, Kind::Ports),

@@ -19,7 +19,10 @@ pub(super) enum Kind {
     /// Whole numbers in this range; the text says why, if it is not plain.
     Count(RangeInclusive<i64>, &'static str),
     Span(RangeInclusive<Duration>),
+    /// Of a core, above 0.
     Fraction,
+    /// Of all, 0 included.
+    Part,
     /// true or false.
     Switch,
     Ports,
@@ -70,6 +73,7 @@ impl Kind {
             (Self::Count(range, why), kind) => one(count(kind, range, why)),
             (Self::Span(range), kind) => one(span(kind, range)),
             (Self::Fraction, kind) => one(fraction(kind)),
+            (Self::Part, kind) => one(part(kind)),
             (Self::Switch, ValueKind::Boolean(on)) => Ok((*on).into()),
             (Self::Switch, _) => one(Err("must be true or false".to_owned())),
             (Self::Folder, kind) => one(folder(kind)),
@@ -92,7 +96,9 @@ impl Kind {
         };
         let kind = match self {
             Self::Count(..) => number(text),
-            Self::Fraction => text.parse().map_or_else(|_| text.into(), ValueKind::Float),
+            Self::Fraction | Self::Part => {
+                text.parse().map_or_else(|_| text.into(), ValueKind::Float)
+            }
             Self::Switch => text
                 .parse()
                 .map_or_else(|_| text.into(), ValueKind::Boolean),
@@ -182,6 +188,13 @@ fn fraction(value: &ValueKind) -> Result<ValueKind, String> {
         ValueKind::Float(_) => Err(format!("must be {range}")),
         ValueKind::I64(1) => Err(format!("must have a decimal point, write 1.0; {range}")),
         _ => Err(format!("must be a number such as 0.05, {range}")),
+    }
+}
+
+fn part(value: &ValueKind) -> Result<ValueKind, String> {
+    match value {
+        ValueKind::Float(number) if (0.0..=1.0).contains(number) => Ok((*number).into()),
+        _ => Err("must be a number with a decimal point from 0.0 to 1.0, such as 0.005".to_owned()),
     }
 }
 

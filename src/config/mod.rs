@@ -129,6 +129,9 @@ pub struct Limits {
     pub sources: usize,
     pub local_ports: usize,
     pub cgroups: usize,
+    /// What a key must have to be listed: so many sockets, and such a part of all.
+    pub floor_sockets: u32,
+    pub floor_share: f64,
     /// Distinct keys of one namespace held in memory during a poll.
     pub tracked_keys: usize,
     /// Series of one namespace.
@@ -143,6 +146,8 @@ impl Default for Limits {
             sources: 20,
             local_ports: 20,
             cgroups: 5,
+            floor_sockets: 5,
+            floor_share: 0.005,
             tracked_keys: 400_000,
             series: 1_500,
         }

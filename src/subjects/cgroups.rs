@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::limits::SubjectLimits;
+use super::limits::{Floor, SubjectLimits};
 use super::metric::{Families, Sink, metrics};
 use super::ranking::{Ranking, last_rank};
 use super::section::Missing;
@@ -80,8 +80,9 @@ impl Subject for Cgroups {
     const METRICS: &'static [Families] = &[METRICS];
 
     fn collect(from: &Inputs<'_, Self>, ranking: &mut Ranking<u64>) -> Result<Self, Missing> {
-        let (tcp, k) = (from.tcp()?, from.limits().cgroups);
-        if k == 0 || !from.features().cgroup_id {
+        let (tcp, limits) = (from.tcp()?, from.limits());
+        let k = (limits.cgroups, limits.floor);
+        if limits.cgroups == 0 || !from.features().cgroup_id {
             return Err(Missing::Absent);
         }
         Ok(Self::of(&tcp.count.cgroups, tcp.cgroups, k, ranking))
@@ -112,7 +113,7 @@ impl Cgroups {
     fn of(
         counts: &CgroupCounts,
         paths: &CgroupPaths,
-        k: usize,
+        (k, floor): (usize, Floor),
         ranking: &mut Ranking<u64>,
     ) -> Self {
         let mut all = Self::default();
@@ -128,7 +129,13 @@ impl Cgroups {
         let sizes = known
             .iter()
             .map(|(&id, (_, count))| (id, count.states.total().into()));
-        for (id, _) in ranking.select(k, sizes) {
+        let total = counts
+            .cgroups()
+            .iter()
+            .map(|count| u64::from(count.states.total()));
+        let total = total.sum();
+        let is_large = |_: &u64, sockets| floor.admits(sockets, total);
+        for (id, _) in ranking.select_of(k, sizes, is_large) {
             let Some((path, count)) = known.remove(&id) else {
                 continue;
             };

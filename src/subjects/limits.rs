@@ -9,6 +9,28 @@ use super::ranking::last_rank;
 /// for error reasons and HTTP status codes that have yet to occur.
 const OWN: usize = 110;
 
+/// What a key must have to be listed: near-ties of a few sockets would take each other's
+/// places at every poll, and each is a series that Prometheus remembers.
+#[derive(Clone, Copy, Debug)]
+pub struct Floor {
+    pub sockets: u32,
+    /// Of all there are of the kind, 0 to 1.
+    pub share: f64,
+}
+
+impl Floor {
+    /// Everything is listed.
+    pub const NONE: Self = Self {
+        sockets: 0,
+        share: 0.0,
+    };
+
+    /// Whether so many of all these are enough.
+    pub fn admits(self, sockets: u64, all: u64) -> bool {
+        sockets >= u64::from(self.sockets) && sockets as f64 >= all as f64 * self.share
+    }
+}
+
 /// How many keys of each kind to list, and what goes with them.
 #[derive(Clone, Debug)]
 pub struct SubjectLimits {
@@ -18,6 +40,8 @@ pub struct SubjectLimits {
     pub local_ports: usize,
     /// 0 where sockets are not told apart by cgroup.
     pub cgroups: usize,
+    /// What a key must have to be listed.
+    pub floor: Floor,
     /// Local ports to list in any case.
     pub always: Vec<u16>,
     /// How far back the peak of utilization reaches.

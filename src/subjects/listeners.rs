@@ -14,6 +14,7 @@ use super::source::Source;
 use super::visit::Inputs;
 use crate::count::listeners::{Listener, Listeners};
 use crate::model::pool::Pool;
+use crate::model::ports::PortSet;
 
 /// The accept queues, fullest first.
 #[derive(Clone, Debug, Serialize)]
@@ -55,8 +56,11 @@ impl Subject for AcceptQueues {
     const METRICS: &'static [Families] = &[METRICS];
 
     fn collect(from: &Inputs<'_, Self>, ranking: &mut Self::Memory) -> Result<Self, Missing> {
+        let tcp = from.tcp()?;
+        let range = &tcp.policy.effective;
         Ok(Self::of(
-            from.tcp()?.listeners,
+            tcp.listeners,
+            range,
             from.limits().local_ports,
             ranking,
         ))
@@ -77,9 +81,18 @@ impl Subject for AcceptQueues {
 }
 
 impl AcceptQueues {
-    fn of(listeners: &Listeners, k: usize, ranking: &mut Ranking<(IpAddr, u16)>) -> Self {
+    fn of(
+        listeners: &Listeners,
+        range: &PortSet,
+        k: usize,
+        ranking: &mut Ranking<(IpAddr, u16)>,
+    ) -> Self {
         let all = listeners.all();
-        let shown = ranking.select(k, all.map(|(key, listener)| (key, fill(listener))));
+        let fills = all.map(|(key, listener)| (key, fill(listener)));
+        // A listener in the range has come by its port by chance, and the next one will have
+        // another: it is listed when somebody waits there.
+        let is_large = |&(_, port): &(IpAddr, u16), fill| fill > 0 || !range.contains(port);
+        let shown = ranking.select_of(k, fills, is_large);
         let beyond = listeners.tracked() - shown.len();
         let queue = |((address, port), _)| {
             let listener = listeners.get((address, port))?;

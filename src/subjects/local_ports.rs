@@ -3,11 +3,12 @@
 
 use serde::Serialize;
 
+use super::limits::Floor;
 use super::metric::{Sink, metrics};
 use super::ranking::Ranking;
 use crate::count::udp::UdpCounts;
 use crate::model::ports::PortSet;
-use crate::model::state::{State, StateCounts};
+use crate::model::state::StateCounts;
 
 /// Sockets on one local port; `None` is all the others.
 #[derive(Clone, Debug, Serialize)]
@@ -40,11 +41,8 @@ impl Counts for StateCounts {
         self.without(part)
     }
 
-    /// `unknown` only when there are any.
     fn rows(&self) -> impl Iterator<Item = (&'static str, u32)> {
-        self.iter()
-            .filter(|&(state, count)| state != State::Unknown || count > 0)
-            .map(|(state, count)| (state.label(), count))
+        self.iter().map(|(state, count)| (state.label(), count))
     }
 }
 
@@ -70,6 +68,10 @@ pub(super) struct Choice<'c> {
     pub always: &'c [u16],
     /// How many others.
     pub k: usize,
+    /// Ports of the range are listed only with so many sockets: a listener there has come by
+    /// its port by chance, and the next one will have another.
+    pub range: &'c PortSet,
+    pub floor: Floor,
 }
 
 /// The listed ports and `other`, which makes up for `all`; and how many ports that
@@ -86,7 +88,10 @@ pub(super) fn list<C: Counts>(
     let sizes = others
         .iter()
         .map(|port| (port, u64::from(on_port(port).total())));
-    let largest = ranking.select(choice.k, sizes);
+    let is_large = |port: &u16, sockets: u64| {
+        !choice.range.contains(*port) || choice.floor.admits(sockets, all.total().into())
+    };
+    let largest = ranking.select_of(choice.k, sizes, is_large);
     let mut rest = all;
     let mut ports: Vec<_> = always
         .iter()
@@ -116,7 +121,7 @@ pub(super) fn export<C: Counts>(
 ) {
     for PortCount { port, counts } in ports {
         let port = port.map_or_else(|| "other".to_owned(), |port| port.to_string());
-        for (state, count) in counts.rows() {
+        for (state, count) in counts.rows().filter(|&(_, count)| count > 0) {
             sink.sample(&LOCAL_PORT, &[protocol, &port, state], count.into());
         }
     }

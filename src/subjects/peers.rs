@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::Subject;
-use super::limits::SubjectLimits;
+use super::limits::{Floor, SubjectLimits};
 use super::metric::{Families, Sink, metrics};
 use super::ranking::{Ranking, last_rank};
 use super::section::Missing;
@@ -72,7 +72,13 @@ impl Subject for Peers {
     const METRICS: &'static [Families] = &[METRICS];
 
     fn collect(from: &Inputs<'_, Self>, rankings: &mut Rankings) -> Result<Self, Missing> {
-        Ok(Self::of(from.tcp()?.count, from.limits().peers, rankings))
+        let limits = from.limits();
+        Ok(Self::of(
+            from.tcp()?.count,
+            limits.peers,
+            limits.floor,
+            rankings,
+        ))
     }
 
     fn export(&self, sink: &mut dyn Sink) {
@@ -95,7 +101,7 @@ impl Subject for Peers {
 }
 
 impl Peers {
-    fn of(count: &TcpCount, k: usize, rankings: &mut Rankings) -> Self {
+    fn of(count: &TcpCount, k: usize, floor: Floor, rankings: &mut Rankings) -> Self {
         let (v4, v6) = (count.keys.v4.peers(), count.keys.v6.peers());
         let mut sides: [Side; 2] = Default::default();
         let mut places = HashMap::new();
@@ -104,7 +110,12 @@ impl Peers {
             let groups = groups(&count.keys.v4, &v4, direction)
                 .chain(groups(&count.keys.v6, &v6, direction))
                 .inspect(|_| side.distinct += 1);
-            let largest = rankings.0[direction as usize].select(k, groups);
+            let all = count.directions[direction as usize]
+                .connected()
+                .total()
+                .into();
+            let is_large = |_: &PeerKey, sockets| floor.admits(sockets, all);
+            let largest = rankings.0[direction as usize].select_of(k, groups, is_large);
             for (at, (key, _)) in largest.into_iter().enumerate() {
                 places.insert((key, direction), at);
                 side.peers.push(Peer {
@@ -143,17 +154,9 @@ fn export_states(
     port: &str,
     states: &StateCounts,
 ) {
-    for state in State::CONNECTED {
+    for (state, count) in states.iter().filter(|&(_, count)| count > 0) {
         let labels = [direction, peer, port, state.label()];
-        sink.sample(&PEER_SOCKETS, &labels, states.get(state).into());
-    }
-    let unknown = states.get(State::Unknown);
-    if unknown > 0 {
-        sink.sample(
-            &PEER_SOCKETS,
-            &[direction, peer, port, State::Unknown.label()],
-            unknown.into(),
-        );
+        sink.sample(&PEER_SOCKETS, &labels, count.into());
     }
 }
 

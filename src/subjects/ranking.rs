@@ -1,19 +1,24 @@
-//! The K largest, with hysteresis, so that series do not come and go.
+//! The K largest that matter, with hysteresis in rank and in time, so that series do not come
+//! and go: a Prometheus server remembers each that ever was.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
+use std::time::{Duration, Instant};
 
-/// Which keys were shown last time.
+/// A key that was large enough stays for so long after it was that last.
+const KEEP: Duration = Duration::from_secs(600);
+
+/// Which keys were shown last time, and when each was large enough last.
 #[derive(Debug)]
 pub struct Ranking<K> {
-    shown: HashSet<K>,
+    shown: HashMap<K, Instant>,
 }
 
 impl<K> Default for Ranking<K> {
     fn default() -> Self {
         Self {
-            shown: HashSet::new(),
+            shown: HashMap::new(),
         }
     }
 }
@@ -28,9 +33,35 @@ impl<K: Ord + Hash + Clone> Ranking<K> {
     /// last time and are still within rank 1.5 `k`. Equals are told apart by
     /// their keys, the lower one first. Time O(n log k), memory O(k).
     pub fn select(&mut self, k: usize, items: impl IntoIterator<Item = (K, u64)>) -> Vec<(K, u64)> {
+        self.select_of(k, items, |_, _| true)
+    }
+
+    /// The same of those that are large enough, or were when they were shown, no longer
+    /// than ten minutes ago.
+    pub fn select_of(
+        &mut self,
+        k: usize,
+        items: impl IntoIterator<Item = (K, u64)>,
+        is_large: impl Fn(&K, u64) -> bool,
+    ) -> Vec<(K, u64)> {
+        self.select_at(Instant::now(), k, items, is_large)
+    }
+
+    fn select_at(
+        &mut self,
+        now: Instant,
+        k: usize,
+        items: impl IntoIterator<Item = (K, u64)>,
+        is_large: impl Fn(&K, u64) -> bool,
+    ) -> Vec<(K, u64)> {
         let room = last_rank(k);
         let mut heap = BinaryHeap::with_capacity(room + 1);
+        self.shown
+            .retain(|_, large| now.duration_since(*large) < KEEP);
         for (key, size) in items {
+            if !is_large(&key, size) && !self.shown.contains_key(&key) {
+                continue;
+            }
             let item = (Reverse(size), key);
             if heap.len() < room {
                 heap.push(item);
@@ -43,10 +74,17 @@ impl<K: Ord + Hash + Clone> Ranking<K> {
             .into_sorted_vec()
             .into_iter()
             .enumerate()
-            .filter(|(rank, (_, key))| *rank < k || self.shown.contains(key))
+            .filter(|(rank, (_, key))| *rank < k || self.shown.contains_key(key))
             .map(|(_, (Reverse(size), key))| (key, size))
             .collect();
-        self.shown = selected.iter().map(|(key, _)| key.clone()).collect();
+        let large = selected.iter().map(|(key, size)| {
+            let since = match is_large(key, *size) {
+                true => now,
+                false => self.shown[key],
+            };
+            (key.clone(), since)
+        });
+        self.shown = large.collect();
         selected
     }
 }
@@ -95,6 +133,23 @@ mod tests {
             "ac",
             "gone"
         );
+    }
+
+    #[test]
+    fn what_was_large_enough_stays_for_a_while_and_what_never_was_does_not_come() {
+        let start = Instant::now();
+        let mut ranking = Ranking::default();
+        let mut at = |second: u64, items: &[(char, u64)]| {
+            let now = start + Duration::from_secs(second);
+            let selected = ranking.select_at(now, 3, items.iter().copied(), |_, size| size >= 5);
+            selected.into_iter().map(|(key, _)| key).collect::<String>()
+        };
+        assert_eq!(at(0, &[('a', 9), ('b', 4), ('c', 1)]), "a");
+        assert_eq!(at(1, &[('a', 2), ('b', 4)]), "a");
+        assert_eq!(at(599, &[('a', 1), ('b', 5)]), "ba");
+        assert_eq!(at(600, &[('a', 1), ('b', 1)]), "b", "ten minutes");
+        assert_eq!(at(601, &[('a', 4)]), "", "gone");
+        assert_eq!(at(602, &[('a', 4), ('b', 4)]), "");
     }
 
     #[test]

@@ -86,6 +86,8 @@ impl TcpSockets {
             served: dump.listeners.ports().clone(),
             always: &limits.always,
             k: limits.local_ports,
+            range: &dump.policy.effective,
+            floor: limits.floor,
         };
         let mut all = outbound;
         all.merge(&inbound);

@@ -60,6 +60,8 @@ impl UdpSockets {
             served: dump.count.served(&dump.policy.effective).collect(),
             always: &limits.always,
             k: limits.local_ports,
+            range: &dump.policy.effective,
+            floor: limits.floor,
         };
         let mut all = inet;
         all.merge(&inet6);

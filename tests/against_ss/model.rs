@@ -178,7 +178,9 @@ impl Model {
                 };
                 let labels = [("protocol", protocol), ("port", &*name), ("state", label)];
                 let count = records.iter().filter(found).count();
-                page.put("local_port_sockets", &labels, count);
+                if count > 0 {
+                    page.put("local_port_sockets", &labels, count);
+                }
             }
         }
     }
@@ -262,7 +264,12 @@ impl Model {
             *limit += listener.send_q as usize;
         }
         let fill = |(waiting, limit): (usize, usize)| (waiting * 1_000_000 / limit.max(1), waiting);
-        let sizes = queues.iter().map(|(end, queue)| (*end, fill(*queue)));
+        // In the range only where somebody waits.
+        let is_shown = |end: &(IpAddr, u16), queue: &(usize, usize)| {
+            !self.is_ephemeral(end.1) || fill(*queue).0 > 0
+        };
+        let large = queues.iter().filter(|(end, queue)| is_shown(end, queue));
+        let sizes = large.map(|(end, queue)| (*end, fill(*queue)));
         let shown = largest(sizes, self.limits.local_ports);
         for (address, port) in &shown {
             let (waiting, limit) = queues[&(*address, *port)];
@@ -326,6 +333,8 @@ fn put_peer(page: &mut Page, [direction, peer, port]: [&str; 3], states: &BTreeM
             ("state", label),
         ];
         let count = states.get(state).copied().unwrap_or(0);
-        page.put("peer_sockets", &labels, count);
+        if count > 0 {
+            page.put("peer_sockets", &labels, count);
+        }
     }
 }

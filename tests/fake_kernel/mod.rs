@@ -20,7 +20,7 @@ use sockdiag_exporter::kernel::sock_diag::{SockDiag, SocketRecord};
 use sockdiag_exporter::model::ports::PortRange;
 use sockdiag_exporter::model::socket::Socket;
 use sockdiag_exporter::model::state::State;
-use sockdiag_exporter::subjects::limits::SubjectLimits;
+use sockdiag_exporter::subjects::limits::{Floor, SubjectLimits};
 use sockdiag_exporter::survey::surveyor::{SurveyLimits, Surveyor};
 
 pub const AF_INET: u8 = 2;
@@ -407,6 +407,7 @@ pub fn limits(each: usize) -> SubjectLimits {
         sources: each,
         local_ports: each,
         cgroups: each.min(5),
+        floor: Floor::NONE,
         always: Vec::new(),
         peak_window: Duration::from_secs(60),
     }

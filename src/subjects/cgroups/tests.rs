@@ -43,7 +43,12 @@ fn socks() -> Vec<Sock> {
 fn cgroups(paths: &CgroupPaths, k: usize) -> Cgroups {
     let mut scratch = Scratch::new(1000);
     count(&mut scratch, &policy(40_000, 40_019), &socks(), &[]);
-    Cgroups::of(&scratch.tcp.cgroups, paths, k, &mut Ranking::default())
+    Cgroups::of(
+        &scratch.tcp.cgroups,
+        paths,
+        (k, Floor::NONE),
+        &mut Ranking::default(),
+    )
 }
 
 fn total(group: &Group) -> (u32, u32) {

@@ -1,13 +1,19 @@
 use super::*;
 use crate::count::Scratch;
 use crate::fake_kernel::{Sock, bound, count, policy, sock};
+use crate::model::ports::{PortRange, PortSet};
 use crate::model::socket::Direction;
 use crate::model::state::State;
 
 fn queues(socks: &[Sock], k: usize) -> AcceptQueues {
     let mut scratch = Scratch::new(10);
     count(&mut scratch, &policy(40_000, 40_099), socks, &[]);
-    AcceptQueues::of(&scratch.listeners, k, &mut Ranking::default())
+    AcceptQueues::of(
+        &scratch.listeners,
+        &PortSet::default(),
+        k,
+        &mut Ranking::default(),
+    )
 }
 
 fn listener(local: &str, waiting: u32, limit: u32) -> Sock {
@@ -85,6 +91,25 @@ fn listeners_beyond_the_memory_are_counted_and_still_tell_direction() {
     let inbound = scratch.tcp.directions[Direction::Inbound as usize];
     assert_eq!(inbound.get(State::Listen), 50);
     assert_eq!(inbound.get(State::Established), 1);
-    let all = AcceptQueues::of(listeners, 5, &mut Ranking::default());
+    let all = AcceptQueues::of(listeners, &PortSet::default(), 5, &mut Ranking::default());
     assert_eq!((all.queues.len(), all.folded), (5, 5));
+}
+
+#[test]
+fn a_listener_in_the_range_is_listed_when_somebody_waits() {
+    let mut scratch = Scratch::new(10);
+    let socks = [
+        listener("10.0.0.1:80", 0, 8),
+        listener("10.0.0.1:40001", 0, 8),
+        listener("10.0.0.1:40002", 1, 8),
+    ];
+    count(&mut scratch, &policy(40_000, 40_099), &socks, &[]);
+    let range = PortRange {
+        first: 40_000,
+        last: 40_099,
+    };
+    let mut ranking = Ranking::default();
+    let all = AcceptQueues::of(&scratch.listeners, &range.into(), 5, &mut ranking);
+    let ports: Vec<_> = all.queues.iter().map(|queue| queue.port).collect();
+    assert_eq!((ports, all.folded), (vec![40_002, 80], 1));
 }

@@ -7,7 +7,7 @@ use crate::fake_kernel::{Sock, any_socks, bound, count, policy, sock};
 fn peers(socks: &[Sock], k: usize, tracked: usize) -> (Peers, [StateCounts; 2]) {
     let mut scratch = Scratch::new(tracked);
     count(&mut scratch, &policy(40_000, 40_019), socks, &[]);
-    let peers = Peers::of(&scratch.tcp, k, &mut Rankings::default());
+    let peers = Peers::of(&scratch.tcp, k, Floor::NONE, &mut Rankings::default());
     (peers, scratch.tcp.directions)
 }
 

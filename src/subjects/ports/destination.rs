@@ -17,6 +17,7 @@ use crate::count::tcp::TcpCount;
 use crate::kernel::netns::device_name;
 use crate::model::socket::Direction;
 use crate::model::state::{State, StateCounts};
+use crate::subjects::limits::Floor;
 use crate::subjects::metric::{Sink, metrics};
 use crate::subjects::ranking::{Ranking, last_rank};
 use crate::subjects::visit::TcpDump;
@@ -137,7 +138,8 @@ impl Destinations {
     pub fn of(
         tcp: &TcpDump<'_>,
         origin: &Origin,
-        k: usize,
+        available: u32,
+        (k, floor): (usize, Floor),
         ranking: &mut Ranking<DestinationKey>,
         holders: &mut Holders,
     ) -> Self {
@@ -154,7 +156,12 @@ impl Destinations {
                 }
                 (key, u64::from(size.used))
             });
-        let largest = ranking.select(k, sizes);
+        let all_ports = u64::from(available);
+        let is_large = |_: &DestinationKey, used: u64| {
+            // A tenth of its ports is never hidden.
+            floor.admits(used, all_ports) || used * 10 >= all_ports
+        };
+        let largest = ranking.select_of(k, sizes, is_large);
         let mut listed: Vec<_> = largest.into_iter().map(|(key, _)| key).collect();
         if let Some((_, key)) = worst
             && !listed.contains(&key)

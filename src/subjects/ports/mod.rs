@@ -75,7 +75,8 @@ impl Subject for Ephemeral {
         let destinations = Destinations::of(
             &tcp,
             &origin,
-            limits.destinations,
+            capacity.available_destination,
+            (limits.destinations, limits.floor),
             &mut memory.destinations,
             &mut memory.holders,
         );
