@@ -146,7 +146,7 @@ impl Default for Limits {
             sources: 20,
             local_ports: 20,
             cgroups: 5,
-            floor_sockets: 5,
+            floor_sockets: 10,
             floor_share: 0.005,
             tracked_keys: 400_000,
             series: 1_500,
