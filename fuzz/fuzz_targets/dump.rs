@@ -12,8 +12,9 @@ use libfuzzer_sys::fuzz_target;
 use sockdiag_exporter::kernel::netlink::transport::Transport;
 use sockdiag_exporter::kernel::procfs::Procfs;
 use sockdiag_exporter::kernel::sock_diag::SockDiag;
-use sockdiag_exporter::subjects::limits::SubjectLimits;
-use sockdiag_exporter::survey::namespace::{Namespace, SurveyLimits, Surveyor};
+use sockdiag_exporter::subjects::limits::{Floor, SubjectLimits};
+use sockdiag_exporter::survey::namespace::Namespace;
+use sockdiag_exporter::survey::surveyor::{SurveyLimits, Surveyor};
 
 /// Answers every request with the same datagrams, the fuzzer's and DONE, under
 /// the number of the request: else the first check would end every dump.
@@ -52,16 +53,19 @@ impl Transport for Answers {
 
 fuzz_target!(|datagram: &[u8]| {
     let records = datagram.to_vec();
+    let subjects = SubjectLimits {
+        peers: 2,
+        destinations: 2,
+        sources: 2,
+        local_ports: 2,
+        cgroups: 2,
+        floor: Floor::NONE,
+        always: vec![80],
+        peak_window: Duration::from_secs(60),
+    };
     let limits = SurveyLimits {
-        subjects: SubjectLimits {
-            peers: 2,
-            destinations: 2,
-            sources: 2,
-            local_ports: 2,
-            cgroups: 2,
-            always: vec![80],
-            peak_window: Duration::from_secs(60),
-        },
+        subjects: subjects.clone(),
+        others: subjects,
         tracked_keys: 8,
         dump_timeout: Duration::from_secs(5),
     };

@@ -29,6 +29,11 @@ impl Floor {
     pub fn admits(self, sockets: u64, all: u64) -> bool {
         sockets >= u64::from(self.sockets) && sockets as f64 >= all as f64 * self.share
     }
+
+    /// The same of used ports; a tenth of them is never hidden.
+    pub fn admits_ports(self, used: u64, all: u64) -> bool {
+        self.admits(used, all) || used * 10 >= all
+    }
 }
 
 /// How many keys of each kind to list, and what goes with them.
@@ -105,6 +110,17 @@ mod tests {
         assert!(fitted.series() <= 1500);
         assert!(fitted.peers >= 15, "{fitted:?}");
         assert_eq!(fitted.peers, fitted.sources);
+    }
+
+    #[test]
+    fn the_floor_is_absolute_and_relative_and_hides_no_tenth_of_the_ports() {
+        let floor = Floor {
+            sockets: 10,
+            share: 0.01,
+        };
+        assert!(floor.admits(10, 1000) && !floor.admits(10, 1001) && !floor.admits(9, 10));
+        assert!(floor.admits_ports(2, 20) && !floor.admits_ports(2, 21));
+        assert!(Floor::NONE.admits(0, 1000));
     }
 
     #[test]

@@ -157,10 +157,7 @@ impl Destinations {
                 (key, u64::from(size.used))
             });
         let all_ports = u64::from(available);
-        let is_large = |_: &DestinationKey, used: u64| {
-            // A tenth of its ports is never hidden.
-            floor.admits(used, all_ports) || used * 10 >= all_ports
-        };
+        let is_large = |_: &DestinationKey, used| floor.admits_ports(used, all_ports);
         let largest = ranking.select_of(k, sizes, is_large);
         let mut listed: Vec<_> = largest.into_iter().map(|(key, _)| key).collect();
         if let Some((_, key)) = worst

@@ -83,7 +83,8 @@ impl Subject for Ephemeral {
         let sources = Sources::of(
             &tcp.count.addresses,
             udp.map(|udp| udp.count.addresses()),
-            limits.sources,
+            capacity.available_source,
+            (limits.sources, limits.floor),
             &mut memory.sources,
         );
         let utilization = Utilization {

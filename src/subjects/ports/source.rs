@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::count::addresses::LocalAddresses;
+use crate::subjects::limits::Floor;
 use crate::subjects::metric::{Sink, metrics};
 use crate::subjects::ranking::{Ranking, last_rank};
 
@@ -58,11 +59,14 @@ impl Sources {
     pub fn of(
         tcp: &LocalAddresses,
         udp: Option<&LocalAddresses>,
-        k: usize,
+        available: u32,
+        (k, floor): (usize, Floor),
         rankings: &mut SourceRankings,
     ) -> Self {
-        let tcp = Listed::of(tcp, k, &mut rankings.tcp);
-        let udp = udp.map(|udp| Listed::of(udp, k, &mut rankings.udp));
+        let all_ports = u64::from(available);
+        let is_large = |_: &IpAddr, used: u64| floor.admits_ports(used, all_ports);
+        let tcp = Listed::of(tcp, k, is_large, &mut rankings.tcp);
+        let udp = udp.map(|udp| Listed::of(udp, k, is_large, &mut rankings.udp));
         Self {
             tcp: tcp.rows,
             tcp_folded: tcp.folded,
@@ -100,10 +104,15 @@ struct Listed {
 }
 
 impl Listed {
-    fn of(addresses: &LocalAddresses, k: usize, ranking: &mut Ranking<IpAddr>) -> Self {
+    fn of(
+        addresses: &LocalAddresses,
+        k: usize,
+        is_large: impl Fn(&IpAddr, u64) -> bool,
+        ranking: &mut Ranking<IpAddr>,
+    ) -> Self {
         let used: Vec<_> = addresses.used().collect();
         let sizes = used.iter().map(|&(address, used)| (address, used.into()));
-        let largest = ranking.select(k, sizes);
+        let largest = ranking.select_of(k, sizes, is_large);
         let folded = (used.len() - largest.len()) as u32;
         let rows = largest.into_iter().map(|(address, used)| Source {
             address: Some(address),
