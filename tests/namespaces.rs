@@ -353,3 +353,43 @@ fn a_namespace_that_fills_up_is_named() {
         assert_eq!(value(bound, &of("test-idle")), Some(0.0));
     });
 }
+
+/// Without CAP_SYS_ADMIN others are counted, one line says why, and the host's figures are
+/// there.
+#[test]
+fn without_the_privilege_the_host_is_observed_as_ever() {
+    let test = "without_the_privilege_the_host_is_observed_as_ever";
+    in_netns(test, &["setpriv"], || {
+        let other = Namespace::fresh();
+        let directory = TempDir::new().unwrap();
+        symlink(other.path(), directory.path().join("test-other")).unwrap();
+        let file = directory.path().join("exporter.toml");
+        let config = format!(
+            "[netns]\nenabled = true\ndirectories = [{:?}]\ninclude = [\"test-*\"]\n",
+            directory.path()
+        );
+        std::fs::write(&file, config).unwrap();
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--bounding-set=-sys_admin", "--"])
+            .arg(tools::exporter())
+            .arg("--config")
+            .arg(&file);
+        let process = Process::start(&mut command, &directory.path().join("log"));
+        let at: SocketAddr = "127.0.0.1:10061".parse().unwrap();
+        let value = |name: &str, labels: &[(&str, &str)]| {
+            let page = Exposition::parse(http::get(at, "/metrics").ok()?.text());
+            page.get(name, labels)
+        };
+        let skipped = [("reason", "not_permitted")];
+        let is_told = tools::wait_until(patience::seconds(10), || {
+            value("sockdiag_namespaces_skipped", &skipped) == Some(1.0)
+        });
+        assert!(is_told, "{}", process.log());
+        assert_eq!(value("sockdiag_namespaces", &[]), Some(1.0));
+        let own = [("netns", "host"), ("collector", "sockets")];
+        assert_eq!(value("sockdiag_collector_up", &own), Some(1.0));
+        let log = process.log();
+        assert_eq!(log.matches("CAP_SYS_ADMIN").count(), 1, "{log}");
+    });
+}
