@@ -41,7 +41,11 @@ impl Told {
                         tracing::warn!(netns, collector = failed, error, "collector failed");
                     }
                 }
-                State::Absent => tracing::info!(netns, collector, "not offered by this kernel"),
+                State::Absent => tracing::info!(
+                    netns,
+                    collector,
+                    "not offered by this kernel, or switched off"
+                ),
                 State::Up if before.is_some() => {
                     tracing::info!(netns, collector, "collector works")
                 }
