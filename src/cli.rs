@@ -55,16 +55,16 @@ pub struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Address to serve on, for example "[::]:10061" or "127.0.0.1:9000"; may be repeated.
-    #[arg(long, value_name = "ADDR", value_parser = parse_listen)]
+    #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<SocketAddr>,
     /// Time between polls, with its unit, for example "5s".
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub poll_interval: Option<Duration>,
     /// The least severe event that is logged.
-    #[arg(long, value_name = "LEVEL", value_parser = words(&LogLevel::NAMES, LogLevel::named))]
+    #[arg(long, visible_alias = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::NAMES, LogLevel::named))]
     pub log_level: Option<LogLevel>,
     /// How a log line is written.
-    #[arg(long, value_name = "FORMAT", value_parser = words(&LogFormat::NAMES, LogFormat::named))]
+    #[arg(long, visible_alias = "log.format", value_name = "FORMAT", value_parser = words(&LogFormat::NAMES, LogFormat::named))]
     pub log_format: Option<LogFormat>,
 }
 
@@ -127,6 +127,13 @@ mod tests {
     fn parse(arguments: &str) -> Result<Command, clap::Error> {
         let words = std::iter::once("sockdiag-exporter").chain(arguments.split_whitespace());
         Cli::try_parse_from(words).map(Cli::command)
+    }
+
+    #[test]
+    fn the_flags_of_other_exporters_mean_the_same() {
+        let theirs = "--web.listen-address=:9000 --web.listen-address=127.0.0.1:1 --log.level=debug --log.format=json";
+        let ours = "--listen :9000 --listen 127.0.0.1:1 --log-level debug --log-format json";
+        assert_eq!(parse(theirs).unwrap(), parse(ours).unwrap());
     }
 
     #[test]
