@@ -25,13 +25,11 @@ impl Loaded {
 
     /// The value of a key in force, as TOML.
     pub(super) fn shown(&self, path: &str) -> String {
-        let (section, name) = path.split_once('.').unwrap_or((path, ""));
-        let tree = ::config::Config::try_from(&self.config);
-        let table = tree.and_then(|tree| tree.get_table(section));
-        let value = table.unwrap_or_default().remove(name);
-        // The crate drops empty lists.
-        let empty = ValueKind::Array(Vec::new());
-        shown(&value.map_or(empty, |value| value.kind))
+        self.tree().shown(path)
+    }
+
+    fn tree(&self) -> Tree {
+        Tree(::config::Config::try_from(&self.config).unwrap_or_default())
     }
 
     /// The configuration in force as a TOML file that means the same; a value
@@ -39,18 +37,31 @@ impl Loaded {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
+        let tree = self.tree();
         for key in KEYS {
             if key.section != section {
                 let gap = if section.is_empty() { "" } else { "\n" };
                 text += &format!("{gap}[{}]\n", key.section);
                 section = key.section;
             }
-            text += &format!("{} = {}", key.name, self.shown(key.path));
+            text += &format!("{} = {}", key.name, tree.shown(key.path));
             if let Some(origin) = self.origin(key.path) {
                 text += &format!(" # {origin}");
             }
             text += "\n";
         }
         text
+    }
+}
+
+/// The values in force.
+struct Tree(::config::Config);
+
+impl Tree {
+    fn shown(&self, path: &str) -> String {
+        let value = self.0.get::<::config::Value>(path);
+        // The crate drops empty lists.
+        let empty = ValueKind::Array(Vec::new());
+        shown(&value.map_or(empty, |value| value.kind))
     }
 }
