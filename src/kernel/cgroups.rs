@@ -150,7 +150,7 @@ fn inode(path: &Path) -> Option<u64> {
 }
 
 /// Where version 2 is mounted, by `/proc/PID/mountinfo` (proc_pid_mountinfo(5)).
-fn mounts(text: &str) -> Vec<PathBuf> {
+pub fn mounts(text: &str) -> Vec<PathBuf> {
     let lines = text.lines().filter_map(|line| {
         let (mount, source) = line.split_once(" - ")?;
         let point = mount.split(' ').nth(4)?;

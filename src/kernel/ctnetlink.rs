@@ -11,12 +11,12 @@ use netlink_sys::protocols::NETLINK_NETFILTER;
 use super::netlink::DumpError;
 use super::netlink::attributes::Attributes;
 use super::netlink::dump::{Deadline, Dumper, Request};
-use super::netlink::transport::KernelTransport;
+use super::netlink::transport::{KernelTransport, Transport};
 use super::procfs::{ProcError, Procfs};
 
 /// Name in the metric, name in the procfs header, number of the ctnetlink
 /// attribute (enum ctattr_stats_cpu).
-const EVENTS: [(&str, &str, u16); 10] = [
+pub const EVENTS: [(&str, &str, u16); 10] = [
     ("found", "found", 2),
     ("invalid", "invalid", 4),
     ("insert", "insert", 8),
@@ -61,7 +61,8 @@ pub fn read_events(procfs: &Procfs, stop: &AtomicBool) -> Result<Option<Events>,
     if let Some(events) = procfs.value(path, "conntrack statistics", parse_stat)? {
         return Ok(Some(events));
     }
-    match from_ctnetlink(stop) {
+    let opened = KernelTransport::open(NETLINK_NETFILTER);
+    match opened.and_then(|transport| events_from(transport, stop)) {
         Ok(events) => Ok(Some(events)),
         Err(error) if error.is_absent() || is_forbidden(&error) => Ok(None),
         Err(error) => Err(error.into()),
@@ -79,7 +80,7 @@ fn is_forbidden(error: &DumpError) -> bool {
 }
 
 /// A header of names, then a row of hexadecimal numbers for each CPU.
-fn parse_stat(text: &str) -> Option<Events> {
+pub fn parse_stat(text: &str) -> Option<Events> {
     let mut lines = text.lines();
     let names: Vec<_> = lines.next()?.split_ascii_whitespace().collect();
     let mut sums = vec![0_u64; names.len()];
@@ -106,8 +107,12 @@ fn parse_stat(text: &str) -> Option<Events> {
     (!events.is_empty()).then_some(events)
 }
 
-fn from_ctnetlink(stop: &AtomicBool) -> Result<Events, DumpError> {
-    let mut dumper = Dumper::new(KernelTransport::open(NETLINK_NETFILTER)?);
+/// From a socket of NETLINK_NETFILTER.
+///
+/// # Errors
+/// When the dump is not whole.
+pub fn events_from(transport: impl Transport, stop: &AtomicBool) -> Result<Events, DumpError> {
+    let mut dumper = Dumper::new(transport);
     let request = Request {
         kind: GET_STATS_CPU,
         payload: &NFGENMSG,

@@ -105,7 +105,7 @@ fn held(fd: &Path, inodes: &Inodes, seen: &mut HashSet<u32>) -> BTreeMap<usize, 
 }
 
 /// `socket:[12345]`.
-fn parse_link(link: &str) -> Option<u32> {
+pub fn parse_link(link: &str) -> Option<u32> {
     link.strip_prefix("socket:[")?
         .strip_suffix(']')?
         .parse()

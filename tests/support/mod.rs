@@ -14,6 +14,7 @@ pub mod crowd;
 pub mod dice;
 pub mod exposition;
 pub mod http;
+pub mod invariants;
 pub mod netns;
 pub mod patience;
 pub mod plan;
