@@ -5,12 +5,15 @@ mod support;
 
 mod daemon {
     pub mod bad_days;
+    pub mod clocks;
     pub mod commands;
     pub mod exporter;
     pub mod gate;
     pub mod library;
     pub mod life;
+    pub mod mounts;
     pub mod refusals;
     pub mod sandbox;
+    pub mod scarcity;
     pub mod systemd;
 }

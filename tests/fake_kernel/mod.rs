@@ -209,7 +209,7 @@ pub enum Wants {
 }
 
 impl Asked {
-    fn parse(request: &[u8]) -> Self {
+    pub fn parse(request: &[u8]) -> Self {
         let half = |at: usize| u16::from_ne_bytes([request[at], request[at + 1]]);
         let word = |at: usize| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap());
         assert_eq!(word(0) as usize, request.len());

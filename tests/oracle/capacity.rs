@@ -193,3 +193,16 @@ case!(b9_bind_joins_ports_of_connect, [], || {
         drop(held);
     });
 });
+
+case!(b8_every_port_there_is, [], || {
+    Namespace::fresh().enter(|| {
+        set_sysctl("net.ipv4.ip_unprivileged_port_start", 0);
+        set_port_range(1, 65535);
+        // All but 99: the kernel's search is the same, and it ends before long.
+        set_sysctl("net.ipv4.ip_local_reserved_ports", "100-65535");
+        let _listener = Listener::crowded(address("[::]:443")).unwrap();
+        let note = "range 1 to 65535, of which 100 to 65535 are reserved";
+        let mut oracle = Oracle::forgetful();
+        let _held = oracle.foretells_but_one(note, TOWARD, &plain());
+    });
+});
