@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use axum::middleware::from_fn;
-use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
@@ -33,7 +32,7 @@ use crate::survey::poller::{Poller, Stop};
 use crate::survey::roster::Roster;
 use crate::survey::schedule::Pace;
 use crate::survey::surveyor::{SurveyLimits, Surveyor};
-use crate::systemd;
+use crate::{process, systemd};
 
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
@@ -41,48 +40,6 @@ const COLLECTOR_GRACE: Duration = Duration::from_millis(300);
 
 /// Intervals without progress after which the collector thread is stuck.
 const STUCK_INTERVALS: u32 = 5;
-
-/// Files that the exporter opens beside those of connections: its log, listeners, signals and
-/// timers, the files and sockets that a dump or a look at another namespace takes.
-const OWN_DESCRIPTORS: usize = 48;
-
-/// Fewer than the process can do with fail here and not in the midst of something.
-///
-/// # Errors
-/// When the limit of open files is too low.
-pub fn ensure_descriptors() -> Result<()> {
-    let limit = descriptors();
-    if limit <= OWN_DESCRIPTORS {
-        bail!(
-            "at most {limit} open files are allowed here (RLIMIT_NOFILE): at least {} are needed; raise the limit (ulimit -n, LimitNOFILE=)",
-            OWN_DESCRIPTORS + 1
-        );
-    }
-    Ok(())
-}
-
-/// How many files this process may open.
-fn descriptors() -> usize {
-    let limit = getrlimit(Resource::Nofile).current;
-    limit.map_or(usize::MAX, |limit| {
-        usize::try_from(limit).unwrap_or(usize::MAX)
-    })
-}
-
-/// The connections that are configured, or fewer where there are not enough files for them.
-fn max_connections(config: &Config) -> usize {
-    let (wanted, limit) = (config.web.max_connections, descriptors());
-    let allowed = wanted.min(limit.saturating_sub(OWN_DESCRIPTORS).max(1));
-    if allowed < wanted {
-        tracing::warn!(
-            max_connections = wanted,
-            limit,
-            allowed,
-            "web.max_connections is more than the limit of open files (RLIMIT_NOFILE) leaves room for, and is brought down; raise the limit (ulimit -n, LimitNOFILE=)"
-        );
-    }
-    allowed
-}
 
 /// A daemon that is bound and polling, and not serving yet.
 pub struct Daemon {
@@ -159,7 +116,7 @@ impl Daemon {
         let daemon = Self {
             listeners,
             limits: ConnectionLimits {
-                max_connections: max_connections(config),
+                max_connections: process::max_connections(config),
                 header_timeout: config.web.header_timeout,
                 request_timeout: config.web.request_timeout,
             },

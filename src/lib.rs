@@ -33,6 +33,7 @@ pub mod kernel;
 pub mod logging;
 pub mod model;
 pub mod once;
+pub mod process;
 pub mod progress;
 pub mod self_metrics;
 pub mod show;

@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
 use sockdiag_exporter::config::{ConfigError, Loaded, Overrides};
 use sockdiag_exporter::show::text;
-use sockdiag_exporter::{daemon, exposition, logging, once};
+use sockdiag_exporter::{daemon, exposition, logging, once, process};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -49,8 +49,10 @@ fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Loaded> {
 
 fn serve(arguments: &ServeArgs) -> Result<()> {
     let config = load(arguments.config.as_deref(), &arguments.overrides())?.config;
-    daemon::ensure_descriptors()?;
+    process::ensure_descriptors()?;
+    let given_up = process::give_up(&config);
     let _log = logging::start(&config);
+    process::say_given_up(given_up);
     // The network needs little: one thread for it, one for the kernel.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

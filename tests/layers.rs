@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// A file or directory of `src`, and the modules of ours that it may name
 /// beside itself.
-const ROOMS: [(&str, &[&str]); 19] = [
+const ROOMS: [(&str, &[&str]); 20] = [
     ("model", &[]),
     ("kernel", &["model"]),
     ("count", &["model"]),
@@ -50,6 +50,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
     ("cli.rs", &["config"]),
     ("daemon.rs", ANYBODY),
     ("once.rs", ANYBODY),
+    ("process.rs", &["config", "kernel::privileges"]),
     // The snapshot command prints.
     (
         "main.rs",
@@ -60,6 +61,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
             "exposition",
             "logging",
             "once",
+            "process",
             "show::text",
         ],
     ),
@@ -68,7 +70,7 @@ const ROOMS: [(&str, &[&str]); 19] = [
 const ANYBODY: &[&str] = &["*"];
 
 /// Crates with an owner: whoever else names them reaches past a room's door.
-const OWNERS: [(&str, &[&str]); 16] = [
+const OWNERS: [(&str, &[&str]); 17] = [
     ("netlink_packet_core", &["kernel"]),
     ("netlink_packet_sock_diag", &["kernel"]),
     ("netlink_sys", &["kernel"]),
@@ -81,9 +83,10 @@ const OWNERS: [(&str, &[&str]); 16] = [
             "subjects/tcp.rs",
             "self_metrics.rs",
             "survey/poller.rs",
-            "daemon.rs",
+            "process.rs",
         ],
     ),
+    ("landlock", &["kernel"]),
     ("prometheus", &["exposition.rs", "self_metrics.rs"]),
     ("flate2", &["exposition.rs"]),
     ("axum", &["show/web", "daemon.rs"]),
@@ -100,7 +103,10 @@ const OWNERS: [(&str, &[&str]); 16] = [
             "systemd.rs",
         ],
     ),
-    ("anyhow", &["show/web", "daemon.rs", "once.rs", "main.rs"]),
+    (
+        "anyhow",
+        &["show/web", "daemon.rs", "once.rs", "process.rs", "main.rs"],
+    ),
     ("config", &["config"]),
     ("toml_edit", &["config"]),
     ("clap", &["cli.rs", "main.rs"]),

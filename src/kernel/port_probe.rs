@@ -21,9 +21,11 @@ use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use nix::{setsockopt_impl, sockopt_impl};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// An endpoint that nobody uses: loopback, and the port of the discard service.
-const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 69), 9);
-const NOBODY_ELSE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 70), 9);
+/// The one port that this process connects to, that of the discard service.
+pub const PORT: u16 = 9;
+/// An endpoint that nobody uses, on the loopback.
+const NOBODY: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 69), PORT);
+const NOBODY_ELSE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(127, 83, 68, 70), PORT);
 /// A local address that no other socket has.
 const OURS: Ipv4Addr = Ipv4Addr::new(127, 83, 68, 71);
 
