@@ -57,6 +57,15 @@ pub struct ServeArgs {
     /// Address to serve on, for example "[::]:10061" or "127.0.0.1:9000"; may be repeated.
     #[arg(long, visible_alias = "web.listen-address", value_name = "ADDR", value_parser = parse_listen)]
     pub listen: Vec<SocketAddr>,
+    /// Serve on the sockets that systemd hands in, and on nothing else; exit 2 if there are none.
+    #[arg(long, visible_alias = "web.systemd-socket")]
+    pub systemd_socket: bool,
+    /// YAML file for TLS, client certificates and passwords, as other exporters take it.
+    #[arg(long, visible_alias = "web.config.file", value_name = "FILE")]
+    pub web_config_file: Option<PathBuf>,
+    /// Where the metrics are served [default: /metrics].
+    #[arg(long, visible_alias = "web.telemetry-path", value_name = "PATH")]
+    pub telemetry_path: Option<String>,
     /// Time between polls, with its unit, for example "5s".
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub poll_interval: Option<Duration>,
@@ -73,6 +82,9 @@ impl ServeArgs {
     pub fn overrides(&self) -> Overrides {
         Overrides {
             listen: self.listen.clone(),
+            systemd_socket: self.systemd_socket,
+            web_config_file: self.web_config_file.clone(),
+            telemetry_path: self.telemetry_path.clone(),
             poll_interval: self.poll_interval,
             log_level: self.log_level,
             log_format: self.log_format,
@@ -131,14 +143,14 @@ mod tests {
 
     #[test]
     fn the_flags_of_other_exporters_mean_the_same() {
-        let theirs = "--web.listen-address=:9000 --web.listen-address=127.0.0.1:1 --log.level=debug --log.format=json";
-        let ours = "--listen :9000 --listen 127.0.0.1:1 --log-level debug --log-format json";
+        let theirs = "--web.listen-address=:9000 --web.listen-address=127.0.0.1:1 --log.level=debug --log.format=json --web.systemd-socket --web.config.file=w.yml --web.telemetry-path=/m";
+        let ours = "--listen :9000 --listen 127.0.0.1:1 --log-level debug --log-format json --systemd-socket --web-config-file w.yml --telemetry-path /m";
         assert_eq!(parse(theirs).unwrap(), parse(ours).unwrap());
     }
 
     #[test]
     fn serve_is_the_default_and_takes_its_flags_in_both_forms() {
-        let flags = "--config /a.toml --listen :9000 --listen 127.0.0.1:1 --poll-interval 2s --log-level debug --log-format json";
+        let flags = "--config /a.toml --listen :9000 --listen 127.0.0.1:1 --systemd-socket --web-config-file w.yml --telemetry-path /m --poll-interval 2s --log-level debug --log-format json";
         let Command::Serve(bare) = parse(flags).unwrap() else {
             panic!("not serve");
         };
@@ -147,6 +159,9 @@ mod tests {
             listen: ["[::]:9000", "127.0.0.1:1"]
                 .map(|text| text.parse().unwrap())
                 .to_vec(),
+            systemd_socket: true,
+            web_config_file: Some(PathBuf::from("w.yml")),
+            telemetry_path: Some("/m".to_owned()),
             poll_interval: Some(Duration::from_secs(2)),
             log_level: Some(LogLevel::Debug),
             log_format: Some(LogFormat::Json),

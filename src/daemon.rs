@@ -21,8 +21,9 @@ use crate::kernel::sock_diag::SockDiag;
 use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::show::web::client::ConnectionLimits;
-use crate::show::web::{App, routes};
-use crate::show::web::{host, server};
+use crate::show::web::web_config::WebConfig;
+use crate::show::web::web_config::gate::Gate;
+use crate::show::web::{App, host, routes, server};
 use crate::snapshot::{self, Latest};
 use crate::subjects;
 use crate::subjects::limits::{Floor, SubjectLimits};
@@ -32,7 +33,7 @@ use crate::survey::poller::{Poller, Stop};
 use crate::survey::roster::Roster;
 use crate::survey::schedule::Pace;
 use crate::survey::surveyor::{SurveyLimits, Surveyor};
-use crate::{process, systemd};
+use crate::{process, systemd, web_setup};
 
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
@@ -45,6 +46,7 @@ const STUCK_INTERVALS: u32 = 5;
 pub struct Daemon {
     listeners: Vec<TcpListener>,
     limits: ConnectionLimits,
+    web_config: Option<Arc<WebConfig>>,
     app: App,
     collector: Collector,
 }
@@ -70,11 +72,7 @@ impl Daemon {
     /// # Errors
     /// When an address cannot be bound, or the limits cannot be kept.
     pub fn start(config: &Config) -> Result<Self> {
-        let mut listeners =
-            systemd::listeners().context("cannot use the sockets that systemd handed in")?;
-        if listeners.is_empty() {
-            listeners = server::bind(&config.web.listen, config.web.listen_is_default())?;
-        }
+        let listeners = web_setup::listeners(config)?;
         Self::collect(config, listeners, surveyor(config)?)
     }
 
@@ -84,6 +82,8 @@ impl Daemon {
         listeners: Vec<TcpListener>,
         surveyor: Surveyor<T>,
     ) -> Result<Self> {
+        let web_config = web_setup::web_config(config)?.map(Arc::new);
+        let gate = web_config.clone().map(Gate::new).transpose()?;
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
         let stop = Stop::default();
@@ -126,7 +126,10 @@ impl Daemon {
                 progress,
                 version: VERSION,
                 revision: REVISION,
+                telemetry_path: config.web.telemetry_path.as_str().into(),
+                gate: gate.map(Arc::new),
             },
+            web_config,
             collector: Collector { thread, stop, gone },
         };
         daemon.say_hello(config);
@@ -171,7 +174,7 @@ impl Daemon {
             }
             systemd::say_stopping();
         };
-        server::serve(self.listeners, router, self.limits, end).await;
+        server::serve(self.listeners, router, self.web_config, self.limits, end).await;
         if died {
             bail!("the collector thread died; see the log above");
         }

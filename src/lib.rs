@@ -41,6 +41,7 @@ pub mod snapshot;
 pub mod subjects;
 pub mod survey;
 pub mod systemd;
+pub mod web_setup;
 
 /// So that the tests of this crate and those beside it share one fake kernel.
 #[cfg(test)]

@@ -11,7 +11,7 @@ use clap::{CommandFactory, Parser};
 use sockdiag_exporter::cli::{Cli, Command, ServeArgs, SnapshotArgs, SnapshotFormat};
 use sockdiag_exporter::config::{ConfigError, Loaded, Overrides};
 use sockdiag_exporter::show::text;
-use sockdiag_exporter::{daemon, exposition, logging, once, process};
+use sockdiag_exporter::{daemon, exposition, logging, once, process, web_setup};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -38,7 +38,9 @@ fn run(command: Command) -> Result<()> {
         Command::Serve(arguments) => serve(&arguments),
         Command::Snapshot(arguments) => snapshot(&arguments),
         Command::CheckConfig(arguments) => {
-            print(&load(arguments.config.as_deref(), &Overrides::default())?.to_toml())
+            let loaded = load(arguments.config.as_deref(), &Overrides::default())?;
+            web_setup::web_config(&loaded.config)?;
+            print(&loaded.to_toml())
         }
     }
 }
@@ -58,7 +60,7 @@ fn serve(arguments: &ServeArgs) -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).context("cannot catch SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("cannot catch SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("cannot catch SIGHUP")?;
@@ -74,7 +76,10 @@ fn serve(arguments: &ServeArgs) -> Result<()> {
             }
         };
         daemon::run(config, shutdown).await
-    })
+    });
+    // A password that is being checked keeps nobody.
+    runtime.shutdown_background();
+    ended
 }
 
 fn snapshot(arguments: &SnapshotArgs) -> Result<()> {

@@ -93,6 +93,9 @@ fn every_key_is_taken_from_a_file() {
         r#"
         [web]
         listen = ["127.0.0.1:9000", ":9001"]
+        systemd_socket = true
+        config_file = "/etc/web-config.yml"
+        telemetry_path = "/sockets/metrics"
         max_connections = 1
         header_timeout = "100ms"
         request_timeout = "5m"
@@ -130,6 +133,9 @@ fn every_key_is_taken_from_a_file() {
         addresses(&["127.0.0.1:9000", "[::]:9001"])
     );
     assert!(!config.web.listen_is_default());
+    assert!(config.web.systemd_socket);
+    assert_eq!(config.web.config_file, Path::new("/etc/web-config.yml"));
+    assert_eq!(config.web.telemetry_path, "/sockets/metrics");
     assert_eq!(config.web.max_connections, 1);
     assert_eq!(config.web.header_timeout, Duration::from_millis(100));
     assert_eq!(config.web.request_timeout, Duration::from_secs(300));
@@ -288,6 +294,31 @@ fn lists_are_checked_element_by_element() {
             "3: web.listen = \"[::]:9000\": is listed twice",
         ),
     ]);
+}
+
+#[test]
+fn a_path_must_be_one() {
+    let file = r#"must be an absolute path, for example "/etc/web-config.yml", or "" for none"#;
+    let route = r#"must be a path that begins with /, of letters, digits and /-._~, for example "/metrics""#;
+    assert_refused(&[
+        (r#"web.config_file = "web-config.yml""#, file),
+        ("web.config_file = true", file),
+        (r#"web.telemetry_path = "metrics""#, route),
+        (r#"web.telemetry_path = """#, route),
+        (r#"web.telemetry_path = "/{path}""#, route),
+        (r#"web.telemetry_path = "//metrics""#, route),
+        (
+            r#"web.telemetry_path = "/-/ready""#,
+            "is taken by something else; choose another path",
+        ),
+    ]);
+    assert_eq!(
+        from_file("web.telemetry_path = \"/\"")
+            .unwrap()
+            .web
+            .telemetry_path,
+        "/"
+    );
 }
 
 #[test]
@@ -503,7 +534,7 @@ fn a_fault_in_a_variable_names_the_variable() {
         (
             "WEB__PORT",
             "9000",
-            "unknown key; [web] has listen, max_connections, header_timeout, request_timeout",
+            "unknown key; [web] has listen, systemd_socket, config_file, telemetry_path, max_connections, header_timeout, request_timeout",
         ),
         (
             "COLOUR",
@@ -574,7 +605,7 @@ fn bytes_that_are_no_text_matter_only_where_they_are_meant_for_us() {
 #[test]
 fn flags_win_over_variables_over_the_file_over_defaults() {
     let written = write(
-        "[web]\nlisten = [\":1\", \":2\"]\n[poll]\ninterval = \"1s\"\ntimeout = \"1s\"\n[limits]\npeers = 7\n[log]\nlevel = \"warn\"\n",
+        "[web]\nlisten = [\":1\", \":2\"]\nconfig_file = \"/file.yml\"\ntelemetry_path = \"/file\"\n[poll]\ninterval = \"1s\"\ntimeout = \"1s\"\n[limits]\npeers = 7\n[log]\nlevel = \"warn\"\n",
     );
     let env = [
         ("SOCKDIAG_EXPORTER__WEB__LISTEN", ":3"),
@@ -584,6 +615,9 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     ];
     let flags = Overrides {
         listen: addresses(&["127.0.0.1:4", "127.0.0.1:5"]),
+        systemd_socket: true,
+        web_config_file: Some("web-config.yml".into()),
+        telemetry_path: Some("/flag".to_owned()),
         poll_interval: Some(Duration::from_secs(3)),
         log_level: Some(LogLevel::Error),
         log_format: Some(LogFormat::Json),
@@ -605,6 +639,10 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
 
     let loaded = Loaded::load(file, env, &flags).unwrap();
     assert_eq!(loaded.config.web.listen, flags.listen);
+    assert!(loaded.config.web.systemd_socket);
+    let here = std::env::current_dir().unwrap().join("web-config.yml");
+    assert_eq!(loaded.config.web.config_file, here);
+    assert_eq!(loaded.config.web.telemetry_path, "/flag");
     assert_eq!(loaded.config.poll.interval, Duration::from_secs(3));
     assert_eq!(loaded.config.poll.timeout, Duration::from_secs(2));
     assert_eq!(loaded.config.limits.peers, 7);
@@ -612,7 +650,7 @@ fn flags_win_over_variables_over_the_file_over_defaults() {
     assert_eq!(loaded.config.log.level, LogLevel::Error);
     assert_eq!(loaded.config.log.format, LogFormat::Json);
 
-    let line = format!("{}:7", written.path.display());
+    let line = format!("{}:9", written.path.display());
     assert_eq!(loaded.origin("limits.peers"), Some(line.as_str()));
     assert_eq!(
         loaded.origin("poll.timeout"),

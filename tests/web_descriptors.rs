@@ -45,6 +45,8 @@ fn a_scrape_is_answered_though_silent_clients_took_every_descriptor() {
         own,
         version: "1",
         revision: "r",
+        telemetry_path: "/metrics".into(),
+        gate: None,
     };
     let limits = Limits {
         max_connections: 100,
@@ -58,6 +60,7 @@ fn a_scrape_is_answered_though_silent_clients_took_every_descriptor() {
     runtime.spawn(serve(
         listeners,
         router(app),
+        None,
         limits,
         std::future::pending(),
     ));

@@ -45,6 +45,8 @@ impl Server {
             own: own.clone(),
             version: "1.2.3",
             revision: "abc",
+            telemetry_path: "/metrics".into(),
+            gate: None,
         };
         let listeners = runtime.block_on(async { bind(&[([127, 0, 0, 1], 0).into()], false) });
         let listeners = listeners.expect("a free port");
@@ -52,6 +54,7 @@ impl Server {
         runtime.spawn(serve(
             listeners,
             router(app),
+            None,
             LIMITS,
             std::future::pending(),
         ));

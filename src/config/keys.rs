@@ -42,6 +42,9 @@ const SERIES: Kind = Kind::Count(
 /// In the order of `config.example.toml`, sections in one piece.
 pub(super) const KEYS: &[Key] = &[
     key!(web.listen, Kind::Listen),
+    key!(web.systemd_socket, Kind::Switch),
+    key!(web.config_file, Kind::File),
+    key!(web.telemetry_path, Kind::Route),
     key!(web.max_connections, Kind::Count(1..=10_000, "")),
     key!(web.header_timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),
     key!(web.request_timeout, Kind::Span(HUNDRED_MS..=FIVE_MINUTES)),

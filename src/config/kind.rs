@@ -14,6 +14,9 @@ use super::value::{MOST_LABEL, Refusal, parse_duration};
 const MOST_LISTEN: usize = 16;
 const MOST_LISTED: usize = 64;
 
+/// Routes of the server beside the metrics and the page.
+const TAKEN_ROUTES: [&str; 3] = ["/-/healthy", "/-/ready", "/api/v1/snapshot"];
+
 pub(super) enum Kind {
     Listen,
     /// Whole numbers in this range; the text says why, if it is not plain.
@@ -26,6 +29,10 @@ pub(super) enum Kind {
     /// true or false.
     Switch,
     Ports,
+    /// An absolute path, or nothing.
+    File,
+    /// A path of a URL that is not taken.
+    Route,
     Folder,
     Folders,
     /// Of names, with `*` and `?`.
@@ -76,6 +83,8 @@ impl Kind {
             (Self::Part, kind) => one(part(kind)),
             (Self::Switch, ValueKind::Boolean(on)) => Ok((*on).into()),
             (Self::Switch, _) => one(Err("must be true or false".to_owned())),
+            (Self::File, kind) => one(file(kind)),
+            (Self::Route, kind) => one(route(kind)),
             (Self::Folder, kind) => one(folder(kind)),
             (Self::Label, kind) => one(label(kind)),
             (Self::Words(names), kind) => one(word(kind, names)),
@@ -204,6 +213,34 @@ fn folder(value: &ValueKind) -> Result<ValueKind, String> {
             Ok(value.clone())
         }
         _ => Err(r#"must be an absolute path, for example "/proc""#.to_owned()),
+    }
+}
+
+fn file(value: &ValueKind) -> Result<ValueKind, String> {
+    match value {
+        ValueKind::String(text) if text.is_empty() => Ok(value.clone()),
+        _ => folder(value).map_err(|_| {
+            r#"must be an absolute path, for example "/etc/web-config.yml", or "" for none"#
+                .to_owned()
+        }),
+    }
+}
+
+fn route(value: &ValueKind) -> Result<ValueKind, String> {
+    // What needs no escape in a URL and means nothing to a router.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    match value {
+        ValueKind::String(text) if TAKEN_ROUTES.contains(&text.as_str()) => {
+            Err("is taken by something else; choose another path".to_owned())
+        }
+        ValueKind::String(text)
+            if text.starts_with('/') && text.chars().all(is_plain) && !text.contains("//") =>
+        {
+            Ok(value.clone())
+        }
+        _ => Err(
+            r#"must be a path that begins with /, of letters, digits and /-._~, for example "/metrics""#.to_owned(),
+        ),
     }
 }
 

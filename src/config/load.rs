@@ -78,6 +78,15 @@ fn flags(overrides: &Overrides) -> Layer {
         &flag,
         (!listen.is_empty()).then_some(ValueKind::Array(listen)),
     );
+    let on = overrides.systemd_socket.then_some(true.into());
+    say("web.systemd_socket", "--systemd-socket", on);
+    // A flag's path is relative to where the command was given.
+    let file = overrides.web_config_file.as_ref();
+    let file = file.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()));
+    let file = file.map(|path| path.to_string_lossy().into_owned().into());
+    say("web.config_file", "--web-config-file", file);
+    let route = overrides.telemetry_path.clone().map(Into::into);
+    say("web.telemetry_path", "--telemetry-path", route);
     say("poll.interval", "--poll-interval", interval);
     say(
         "log.level",

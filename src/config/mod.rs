@@ -51,6 +51,12 @@ pub struct Config {
 pub struct Web {
     /// At least one, none twice.
     pub listen: Vec<SocketAddr>,
+    /// Whether systemd must hand the sockets in.
+    pub systemd_socket: bool,
+    /// The web configuration file: an absolute path, or empty for none.
+    pub config_file: PathBuf,
+    /// Where the metrics are.
+    pub telemetry_path: String,
     /// Connections served at once.
     pub max_connections: usize,
     /// Time for a client to send its request line and headers.
@@ -75,6 +81,9 @@ impl Default for Web {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))],
+            systemd_socket: false,
+            config_file: PathBuf::new(),
+            telemetry_path: "/metrics".to_owned(),
             max_connections: 128,
             header_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(10),
@@ -239,6 +248,9 @@ pub struct Log {
 pub struct Overrides {
     /// Replaces the configured addresses; empty means not said.
     pub listen: Vec<SocketAddr>,
+    pub systemd_socket: bool,
+    pub web_config_file: Option<PathBuf>,
+    pub telemetry_path: Option<String>,
     pub poll_interval: Option<Duration>,
     pub log_level: Option<LogLevel>,
     pub log_format: Option<LogFormat>,

@@ -45,6 +45,20 @@ pub fn request(
     let patience = patience::seconds(10);
     let mut stream = TcpStream::connect_timeout(&server, patience)?;
     stream.set_read_timeout(Some(patience))?;
+    request_over(&mut stream, server, method, path, headers)
+}
+
+/// The same over a stream that is there, which the answer ends.
+///
+/// # Errors
+/// As [`get`].
+pub fn request_over(
+    stream: &mut (impl Read + Write),
+    server: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[&str],
+) -> io::Result<Response> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {server}\r\nConnection: close\r\n");
     for header in headers {
         head.push_str(header);

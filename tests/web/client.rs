@@ -49,12 +49,14 @@ impl Server {
             own: own.clone(),
             version: "1.2.3",
             revision: "<abc>",
+            telemetry_path: "/metrics".into(),
+            gate: None,
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let listeners = runtime.block_on(async { bind(&["127.0.0.1:0".parse().unwrap()], false) });
         let listeners = listeners.unwrap();
         let address = listeners[0].local_addr().unwrap();
-        let served = runtime.spawn(serve(listeners, router(app), limits, async {
+        let served = runtime.spawn(serve(listeners, router(app), None, limits, async {
             let _ = stopped.await;
         }));
         Self {

@@ -13,6 +13,7 @@ use hashbrown::HashMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -20,6 +21,8 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::client::{Activity, Client, ConnectionLimits};
+use super::tls::{self, Opened};
+use super::web_config::WebConfig;
 
 /// More than any scraper sends; hyper's own default is 100.
 const HEADERS: usize = 64;
@@ -47,15 +50,21 @@ struct Open {
 /// All connections being served.
 pub struct Connections {
     router: Router,
+    web_config: Option<Arc<WebConfig>>,
     limits: ConnectionLimits,
     tasks: JoinSet<()>,
     open: HashMap<Id, Open>,
 }
 
 impl Connections {
-    pub fn new(router: Router, limits: ConnectionLimits) -> Self {
+    pub fn new(
+        router: Router,
+        web_config: Option<Arc<WebConfig>>,
+        limits: ConnectionLimits,
+    ) -> Self {
         Self {
             router,
+            web_config,
             limits,
             tasks: JoinSet::new(),
             open: HashMap::new(),
@@ -71,11 +80,12 @@ impl Connections {
         let (activity, end) = (Activity::of_accepted(), Arc::<Notify>::default());
         let serving = serve(
             self.router.clone(),
-            self.limits,
+            self.web_config.clone(),
             stream,
             activity.clone(),
             Arc::clone(&end),
         );
+        let serving = in_time(serving, activity.clone(), self.limits);
         let open = Open {
             accepted: Instant::now(),
             task: self.tasks.spawn(serving),
@@ -142,15 +152,45 @@ impl Connections {
     }
 }
 
+/// Drops a connection that takes longer than it may, be it in a handshake or in an answer.
+async fn in_time(serving: impl Future<Output = ()>, activity: Activity, limits: ConnectionLimits) {
+    tokio::select! {
+        () = serving => {}
+        () = activity.overdue(limits) => tracing::debug!("closing a connection that takes too long"),
+    }
+}
+
 /// One connection, from accept to its end.
 async fn serve(
     router: Router,
-    limits: ConnectionLimits,
+    web_config: Option<Arc<WebConfig>>,
     stream: TcpStream,
     activity: Activity,
     end: Arc<Notify>,
 ) {
-    let client = TokioIo::new(Client::new(stream, activity.clone()));
+    let Some(config) = web_config else {
+        let client = Client::new(stream, activity.clone());
+        return answer(router, client, activity, &end).await;
+    };
+    let opened = tokio::select! {
+        opened = tls::open(stream, &config, activity.clone()) => opened,
+        () = end.notified() => return,
+    };
+    match opened {
+        Ok(Opened::Plain(client)) => answer(router, client, activity, &end).await,
+        Ok(Opened::Tls(client)) => answer(router, client, activity, &end).await,
+        Ok(Opened::Closed) => {}
+        Err(error) => tracing::debug!(%error, "no TLS connection"),
+    }
+}
+
+/// Answers what comes over `client`.
+async fn answer(
+    router: Router,
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    activity: Activity,
+    end: &Notify,
+) {
     // The body of a request is not read: no route has a use for one.
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
         let (router, activity) = (router.clone(), activity.clone());
@@ -167,19 +207,14 @@ async fn serve(
         // Scripts end their side after the request and read on.
         .half_close(true)
         .header_read_timeout(None)
-        .serve_connection(client, service);
+        .serve_connection(TokioIo::new(client), service);
     let mut connection = pin!(connection);
-    let mut overdue = pin!(activity.overdue(limits));
     loop {
         tokio::select! {
             ended = &mut connection => {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
                 }
-                return;
-            }
-            () = &mut overdue => {
-                tracing::debug!("closing a connection that takes too long");
                 return;
             }
             () = end.notified() => connection.as_mut().graceful_shutdown(),

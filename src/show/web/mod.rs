@@ -10,12 +10,15 @@ mod html;
 mod page;
 pub mod routes;
 pub mod server;
+mod tls;
+pub mod web_config;
 
 use std::sync::Arc;
 
 use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::Latest;
+use web_config::gate::Gate;
 
 /// What the routes show.
 #[derive(Clone)]
@@ -25,4 +28,8 @@ pub struct App {
     pub progress: Progress,
     pub version: &'static str,
     pub revision: &'static str,
+    /// Where the metrics are, `/metrics` as a rule.
+    pub telemetry_path: Arc<str>,
+    /// What stands before every route; nothing where there is no web configuration.
+    pub gate: Option<Arc<Gate>>,
 }

@@ -32,8 +32,8 @@ th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid GrayText;whi
 meter{width:4rem}
 ";
 
-const LINKS: [(&str, &str); 4] = [
-    ("/metrics", "Metrics"),
+/// Beside the metrics, which may be elsewhere.
+const LINKS: [(&str, &str); 3] = [
     ("/api/v1/snapshot", "Snapshot (JSON)"),
     ("/-/healthy", "Health"),
     ("/-/ready", "Readiness"),
@@ -43,6 +43,7 @@ const LINKS: [(&str, &str); 4] = [
 pub struct Content<'c> {
     pub version: &'c str,
     pub revision: &'c str,
+    pub telemetry_path: &'c str,
     pub snapshot: Option<&'c Snapshot>,
     /// Why there is no snapshot, when there is none.
     pub why_not: &'c str,
@@ -58,9 +59,10 @@ pub fn render(content: &Content) -> String {
         content.version, content.revision
     ));
     html.raw("<nav>");
-    for (path, name) in LINKS {
+    let metrics = (content.telemetry_path, "Metrics");
+    for (path, name) in std::iter::once(metrics).chain(LINKS) {
         html.raw("<a href=\"");
-        html.raw(path);
+        html.text(path);
         html.raw("\">");
         html.raw(name);
         html.raw("</a> ");
@@ -338,6 +340,7 @@ mod tests {
         };
         render(&Content {
             version: "1",
+            telemetry_path: "/metrics",
             revision: "r",
             snapshot: Some(&snapshot),
             why_not: "",

@@ -1,5 +1,7 @@
 //! What is at which path.
 
+use std::sync::Arc;
+
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
@@ -13,6 +15,7 @@ use axum::{Json, Router};
 use serde_json::json;
 
 use super::encoding::accepts_gzip;
+use super::web_config::gate;
 use super::{App, page};
 use crate::exposition;
 
@@ -22,14 +25,21 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Every route answers GET and HEAD at once: none waits for a poll.
 pub fn router(app: App) -> Router {
-    Router::new()
-        .route("/", get(landing))
-        .route("/metrics", get(metrics))
+    let mut router = Router::new()
+        .route(&app.telemetry_path, get(metrics))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
         .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
+        .method_not_allowed_fallback(wrong_method);
+    // As in other exporters, metrics at / leave no room for the page.
+    if &*app.telemetry_path != "/" {
+        router = router.route("/", get(landing));
+    }
+    if let Some(gate) = &app.gate {
+        router = router.layer(from_fn_with_state(Arc::clone(gate), gate::guard));
+    }
+    router
         .layer(from_fn_with_state(app.clone(), account))
         .with_state(app)
 }
@@ -104,6 +114,7 @@ async fn landing(State(app): State<App>) -> Response {
     let published = app.latest.fresh();
     let body = page::render(&page::Content {
         version: app.version,
+        telemetry_path: &app.telemetry_path,
         revision: app.revision,
         snapshot: published.as_deref().map(|published| &published.snapshot),
         why_not: why_not(&app).unwrap_or(NOT_YET),

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::client::ConnectionLimits;
 use super::connections::{Connections, FIRST_READ};
+use super::web_config::WebConfig;
 
 pub use super::bind::{BindError, bind};
 
@@ -22,16 +24,18 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Serves until `shutdown` is done: then the listeners are closed, requests in
 /// flight have half a second to finish, and everything else is dropped.
 ///
+/// With a web configuration connections speak TLS where it says so.
 /// Where `limits.max_connections` are open, one of them makes way for a new one.
 pub async fn serve(
     listeners: Vec<TcpListener>,
     router: Router,
+    web_config: Option<Arc<WebConfig>>,
     limits: ConnectionLimits,
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
     let mut door = Door::new(listeners);
-    let mut connections = Connections::new(router, limits);
+    let mut connections = Connections::new(router, web_config, limits);
     let mut next: Option<TcpStream> = None;
     loop {
         tokio::select! {

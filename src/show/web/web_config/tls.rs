@@ -1,0 +1,132 @@
+//! rustls, set up as `tls_server_config` says it.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use super::ciphers::{cipher_suites, curves, versions};
+use super::client_auth::{Clients, Policy};
+use super::file::{Pem, Tls};
+use super::files::Files;
+
+/// Reads the files and sets up a server; what is set up otherwise than was said is told in
+/// `notes`.
+///
+/// # Errors
+/// One line: the key, the value, the reason, what to do.
+pub fn server(
+    tls: &Tls,
+    files: &mut Files,
+    notes: &mut Vec<String>,
+) -> Result<ServerConfig, String> {
+    let chain = certificates("cert_file", &tls.certificate, files)?;
+    let key = private_key(&tls.key, files)?;
+    let standard = ring::default_provider();
+    let provider = Arc::new(CryptoProvider {
+        cipher_suites: cipher_suites(&tls.cipher_suites, &standard, notes)?,
+        kx_groups: curves(&tls.curve_preferences, &standard, notes)?,
+        ..standard
+    });
+    let wrong = |error| format!("tls_server_config: {error}");
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions(&tls.min_version, &tls.max_version, notes)?)
+        .map_err(wrong)?;
+    let builder = match clients(tls, files, &provider)? {
+        Some(clients) => builder.with_client_cert_verifier(Arc::new(clients)),
+        None => builder.with_no_client_auth(),
+    };
+    let mut server = builder.with_single_cert(chain, key).map_err(|error| {
+        format!("tls_server_config: cert_file and key_file cannot be used together: {error}; the key must be the certificate's own, RSA of 2048 bits or more, ECDSA P-256 or P-384, or Ed25519")
+    })?;
+    server.ignore_client_order = tls.prefer_server_cipher_suites;
+    server.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Prometheus keeps its connection, and takes up none that was closed.
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    Ok(server)
+}
+
+fn bytes(key: &str, pem: &Pem, files: &mut Files) -> Result<Vec<u8>, String> {
+    match pem {
+        Pem::Inline(text) => Ok(text.as_bytes().to_vec()),
+        Pem::File(path) => {
+            let read = files.read(path);
+            read.map_err(|reason| format!("tls_server_config.{key}: {reason}"))
+        }
+    }
+}
+
+/// Where it was said, for an error.
+fn place(key: &str, pem: &Pem) -> String {
+    match pem {
+        Pem::Inline(_) => format!("tls_server_config.{}", key.trim_end_matches("_file")),
+        Pem::File(path) => format!("tls_server_config.{key}: {}", path.display()),
+    }
+}
+
+fn certificates(
+    key: &str,
+    pem: &Pem,
+    files: &mut Files,
+) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = bytes(key, pem, files)?;
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match parsed {
+        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(_) => Err(format!(
+            "{}: has no certificate; a PEM file with BEGIN CERTIFICATE is needed",
+            place(key, pem)
+        )),
+        Err(error) => Err(format!("{}: is no PEM file: {error}", place(key, pem))),
+    }
+}
+
+fn private_key(pem: &Pem, files: &mut Files) -> Result<PrivateKeyDer<'static>, String> {
+    let bytes = bytes("key_file", pem, files)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
+        format!(
+            "{}: has no private key; a PEM file with BEGIN PRIVATE KEY, not encrypted, is needed",
+            place("key_file", pem)
+        )
+    })
+}
+
+fn clients(
+    tls: &Tls,
+    files: &mut Files,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Clients>, String> {
+    let Some(policy) = Policy::named(&tls.client_auth) else {
+        return Err(format!(
+            "tls_server_config.client_auth_type: {:?} is unknown; write NoClientCert, RequestClientCert, RequireAnyClientCert, VerifyClientCertIfGiven or RequireAndVerifyClientCert",
+            tls.client_auth
+        ));
+    };
+    let mut roots = RootCertStore::empty();
+    if let Some(pem) = &tls.client_ca {
+        let found = certificates("client_ca_file", pem, files)?;
+        if roots.add_parsable_certificates(found).0 == 0 {
+            let place = place("client_ca_file", pem);
+            return Err(format!("{place}: has no certificate that can be used"));
+        }
+    }
+    match policy {
+        Policy::NoClientCert if tls.client_ca.is_some() => Err(
+            "tls_server_config: client_ca_file has no effect without client_auth_type; write RequireAndVerifyClientCert, or leave client_ca_file out".to_owned(),
+        ),
+        Policy::NoClientCert if tls.client_allowed_sans.is_some() => Err(
+            "tls_server_config: client_allowed_sans has no effect without client_auth_type; write RequireAndVerifyClientCert, or leave client_allowed_sans out".to_owned(),
+        ),
+        Policy::NoClientCert => Ok(None),
+        // Go would take every public authority of the system for ours.
+        _ if policy.verifies() && tls.client_ca.is_none() => Err(format!(
+            "tls_server_config: client_auth_type {} needs client_ca_file: whose signatures are to be verified?",
+            tls.client_auth
+        )),
+        _ => Clients::new(policy, roots, tls.client_allowed_sans.clone(), provider).map(Some),
+    }
+}
