@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use support::dice::Dice;
 use support::exposition::Exposition;
 use support::invariants::{check_honest, check_order};
-use support::netns::{Namespace, in_netns_printing, set_port_range, set_sysctl};
+use support::netns::{Namespace, in_netns_printing, set_port_range, set_sysctl, take_longer};
 use support::process::Process;
 use support::sockets::{Listener, close_in_turn};
 use support::{http, tools};
@@ -209,6 +209,7 @@ fn nothing_grows_and_every_page_holds() {
         let text = std::env::var(SECONDS).unwrap_or_else(|_| SHORT.to_string());
         let time = Duration::from_secs(text.parse().expect("whole seconds"));
 
+        take_longer(time);
         let directory = TempDir::new().unwrap();
         let server: SocketAddr = "127.0.0.1:9000".parse().unwrap();
         let config = directory.path().join("config.toml");

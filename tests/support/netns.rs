@@ -109,6 +109,13 @@ impl Identity {
     }
 }
 
+/// A case that takes longer than the others, by so much.
+pub fn take_longer(by: std::time::Duration) {
+    let by = u32::try_from(by.as_secs()).expect("less than a century");
+    // SAFETY: the call takes a plain integer.
+    unsafe { libc::alarm(LIFETIME_SECONDS * patience::factor() + by) };
+}
+
 fn become_case(identity: &Identity, lifetime: u32) -> io::Result<()> {
     if unshare(libc::CLONE_NEWNET).is_err() {
         unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNET)?;
