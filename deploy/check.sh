@@ -70,6 +70,13 @@ else
     echo "SKIPPED: an alert fires: the exporter is not built (cargo build --release)"
     skipped=$((skipped + 1))
 fi
+exporter=${SOCKDIAG_EXPORTER:-../target/release/sockdiag-exporter}
+if { [ -x "$exporter" ] && command -v prometheus-node-exporter >/dev/null; } || [ "$ci" = true ]; then
+    check "web configuration: node_exporter answers the same" web-config/client-matrix.sh "$exporter"
+else
+    echo "SKIPPED: web configuration: the exporter or prometheus-node-exporter is missing"
+    skipped=$((skipped + 1))
+fi
 [ "${1:-}" != --image ] || check "image" docker/build-and-run.sh
 
 echo "deploy: $passed passed, $failed failed, $skipped skipped"

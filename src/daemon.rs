@@ -33,7 +33,8 @@ use crate::survey::poller::{Poller, Stop};
 use crate::survey::roster::Roster;
 use crate::survey::schedule::Pace;
 use crate::survey::surveyor::{SurveyLimits, Surveyor};
-use crate::{process, systemd, web_setup};
+use crate::web_setup::{self, WebSetup};
+use crate::{process, systemd};
 
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
@@ -72,18 +73,16 @@ impl Daemon {
     /// # Errors
     /// When an address cannot be bound, or the limits cannot be kept.
     pub fn start(config: &Config) -> Result<Self> {
-        let listeners = web_setup::listeners(config)?;
-        Self::collect(config, listeners, surveyor(config)?)
+        Self::collect(config, web_setup::prepare(config)?, surveyor(config)?)
     }
 
     /// Starts to poll with this surveyor.
     fn collect<T: Transport + Send + 'static>(
         config: &Config,
-        listeners: Vec<TcpListener>,
+        web: WebSetup,
         surveyor: Surveyor<T>,
     ) -> Result<Self> {
-        let web_config = web_setup::web_config(config)?.map(Arc::new);
-        let gate = web_config.clone().map(Gate::new).transpose()?;
+        let gate = web.web_config.clone().map(Gate::new).transpose()?;
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
         let stop = Stop::default();
@@ -114,7 +113,7 @@ impl Daemon {
             })
             .context("cannot start the collector thread")?;
         let daemon = Self {
-            listeners,
+            listeners: web.listeners,
             limits: ConnectionLimits {
                 max_connections: process::max_connections(config),
                 header_timeout: config.web.header_timeout,
@@ -129,7 +128,7 @@ impl Daemon {
                 telemetry_path: config.web.telemetry_path.as_str().into(),
                 gate: gate.map(Arc::new),
             },
-            web_config,
+            web_config: web.web_config,
             collector: Collector { thread, stop, gone },
         };
         daemon.say_hello(config);
@@ -326,7 +325,11 @@ mod tests {
             .build()?;
         runtime.block_on(async {
             let listeners = server::bind(&config.web.listen, false)?;
-            let daemon = Daemon::collect(&config, listeners, surveyor)?;
+            let web = WebSetup {
+                listeners,
+                web_config: None,
+            };
+            let daemon = Daemon::collect(&config, web, surveyor)?;
             let end = daemon.serve(std::future::pending());
             tokio::time::timeout(Duration::from_secs(10), end).await?
         })

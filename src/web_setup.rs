@@ -1,5 +1,7 @@
 //! What the network side starts with: the sockets and the web configuration.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
@@ -10,11 +12,25 @@ use crate::systemd;
 
 const NO_SOCKETS: &str = "web.systemd_socket = true: systemd has handed in no sockets; enable and start the .socket unit, or leave --web.systemd-socket out";
 
-/// Sockets that systemd listens on for us, else those that are configured.
+/// What the daemon answers on, and how.
+pub struct WebSetup {
+    pub listeners: Vec<TcpListener>,
+    pub web_config: Option<Arc<WebConfig>>,
+}
+
+/// Takes nothing where the web configuration is no good.
 ///
 /// # Errors
-/// When an address cannot be had, and when systemd's sockets are demanded and not there.
-pub fn listeners(config: &Config) -> Result<Vec<TcpListener>> {
+/// As [`web_config`], and when an address or systemd's sockets cannot be had.
+pub fn prepare(config: &Config) -> Result<WebSetup> {
+    Ok(WebSetup {
+        web_config: web_config(config)?.map(Arc::new),
+        listeners: listeners(config)?,
+    })
+}
+
+/// Sockets that systemd listens on for us, else those that are configured.
+fn listeners(config: &Config) -> Result<Vec<TcpListener>> {
     let inherited =
         systemd::listeners().context("cannot use the sockets that systemd handed in")?;
     if !inherited.is_empty() {

@@ -1,10 +1,11 @@
 //! A start that is refused: exit code 2 and one line that says what to do.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use super::authority::Authority;
-use super::scene::{Scene, TLS, command};
+use super::scene::{Scene, TLS, command, server};
 use crate::exporter::{refusal, run, with_config};
 use crate::support::netns::in_netns;
 use crate::support::tools;
@@ -24,6 +25,8 @@ fn a_bad_file_ends_the_start_with_2_and_a_reason() {
     let name = "web_config::refusals::a_bad_file_ends_the_start_with_2_and_a_reason";
     in_netns(name, &[], || {
         let scene = Scene::new();
+        // Told before any address is taken: another fault stays in the background.
+        let _taken = TcpListener::bind(server()).unwrap();
         let stranger = Authority::new("somebody else").server();
         scene.write("other.key", &stranger.key);
         scene.write("empty.pem", "");
