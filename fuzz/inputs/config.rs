@@ -7,13 +7,9 @@ use std::sync::LazyLock;
 
 use sockdiag_exporter::config::{Loaded, Overrides};
 
-/// A file of this process, in memory where that can be had.
-static FILE: LazyLock<PathBuf> = LazyLock::new(|| {
-    let shared = PathBuf::from("/dev/shm");
-    let folder = Some(shared).filter(|folder| folder.is_dir());
-    let folder = folder.unwrap_or_else(std::env::temp_dir);
-    folder.join(format!("sockdiag-fuzz-{}.toml", std::process::id()))
-});
+use super::scratch_file;
+
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| scratch_file("toml"));
 
 /// The file up to the first NUL, then variables `NAME=VALUE` between others.
 pub fn run(input: &[u8]) {

@@ -9,6 +9,7 @@ pub mod frames;
 pub mod http;
 pub mod procfs;
 pub mod record;
+pub mod web_config;
 
 #[path = "../../tests/support/exposition.rs"]
 #[allow(
@@ -29,7 +30,7 @@ mod invariants;
 pub type Input = fn(&[u8]);
 
 /// Each is a folder of `seeds` and a file of `fuzz_targets`.
-pub const INPUTS: [(&str, Input); 7] = [
+pub const INPUTS: [(&str, Input); 8] = [
     ("config", config::run),
     ("ctnetlink", ctnetlink::run),
     ("dump", dump::run),
@@ -37,4 +38,13 @@ pub const INPUTS: [(&str, Input); 7] = [
     ("http", http::run),
     ("procfs", procfs::run),
     ("record", record::run),
+    ("web_config", web_config::run),
 ];
+
+/// Of this process, in memory where that can be had.
+fn scratch_file(extension: &str) -> std::path::PathBuf {
+    let shared = std::path::PathBuf::from("/dev/shm");
+    let folder = Some(shared).filter(|folder| folder.is_dir());
+    let folder = folder.unwrap_or_else(std::env::temp_dir);
+    folder.join(format!("sockdiag-fuzz-{}.{extension}", std::process::id()))
+}
