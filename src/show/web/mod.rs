@@ -1,18 +1,25 @@
-//! Shows a snapshot, and knows nothing else: routes and the page over it, and a
-//! server whose connections cannot be held against it.
+//! Shows a snapshot and the last ten minutes, and knows nothing else: routes and the page
+//! over them, and a server whose connections cannot be held against it.
 
+mod assets;
 mod bind;
 pub mod client;
 mod connections;
 mod encoding;
+mod figures;
 pub mod host;
 mod html;
 mod page;
+mod plot;
+mod plots;
 pub mod routes;
 pub mod server;
+mod table;
+mod trouble;
 
 use std::sync::Arc;
 
+use crate::history::History;
 use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::Latest;
@@ -21,8 +28,22 @@ use crate::snapshot::Latest;
 #[derive(Clone)]
 pub struct App {
     pub latest: Latest,
+    /// Takes what is published: [`App::remember`].
+    pub history: Arc<History>,
     pub own: Arc<SelfMetrics>,
     pub progress: Progress,
     pub version: &'static str,
     pub revision: &'static str,
+}
+
+impl App {
+    /// Keeps the history as long as anything is published. Never returns.
+    pub async fn remember(mut self) {
+        while self.latest.changed().await {
+            if let Some(published) = self.latest.fresh() {
+                self.history.record(&published);
+            }
+        }
+        std::future::pending().await
+    }
 }
