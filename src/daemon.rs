@@ -121,6 +121,7 @@ impl Daemon {
             },
             app: App {
                 latest,
+                history: Arc::default(),
                 own,
                 progress,
                 version: VERSION,
@@ -160,6 +161,7 @@ impl Daemon {
             mut gone,
         } = self.collector;
         let watch = systemd::report(self.app.latest.clone());
+        let remember = self.app.clone().remember();
         let mut router = routes::router(self.app);
         if host::is_local(&addresses) {
             router = router.layer(from_fn(host::guard));
@@ -169,6 +171,7 @@ impl Daemon {
             tokio::select! {
                 () = shutdown => {}
                 () = watch => {}
+                () = remember => {}
                 _ = &mut gone => died = true,
             }
             systemd::say_stopping();

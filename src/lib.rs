@@ -14,7 +14,8 @@
 //!   where a metric comes from, search its name there.
 //! * `survey/`: the collector thread: when to look at a namespace, what to read.
 //! * `findings/`: what is wrong, and what helps.
-//! * `show/`: a snapshot as pages and text; it knows nothing else.
+//! * `history/`: the last ten minutes of published figures, for the page's plots.
+//! * `show/`: a snapshot and that history as pages and text; it knows nothing else.
 //!
 //! `daemon` starts and stops everything. Who may import whom is held by
 //! `tests/layers.rs`.
@@ -29,6 +30,7 @@ pub mod count;
 pub mod daemon;
 pub mod exposition;
 pub mod findings;
+pub mod history;
 pub mod kernel;
 pub mod logging;
 pub mod model;

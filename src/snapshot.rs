@@ -177,6 +177,8 @@ pub struct Page {
 pub struct Published {
     pub snapshot: Snapshot,
     pub page: Page,
+    /// When it was published.
+    pub at: Instant,
     /// After this moment it says nothing any more.
     stale_after: Instant,
 }
@@ -188,6 +190,7 @@ impl Published {
         Self {
             snapshot,
             page,
+            at: Instant::now(),
             stale_after,
         }
     }

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sockdiag_exporter::findings::{self, FindingId};
+
 #[path = "deploy/names.rs"]
 mod names;
 
@@ -168,6 +170,18 @@ fn every_runbook_has_an_alert_and_a_known_finding() {
     }
     // UDP shares a predicted alert and has a runbook of its own all the same.
     assert_eq!(used.len(), FINDINGS.len(), "a finding has no runbook");
+}
+
+#[test]
+fn every_finding_on_the_page_links_to_its_runbook() {
+    let runbooks = runbooks();
+    for (finding, name) in FindingId::NAMES.into_iter().zip(FindingId::RUNBOOKS) {
+        let text = runbooks.get(name).unwrap_or_else(|| panic!("no {name}.md"));
+        let of = value(text.lines().next().unwrap(), "finding");
+        assert_eq!(of, Some(finding), "{name}.md");
+    }
+    assert!(runbooks.contains_key("SockdiagCollectorFailing"));
+    assert_eq!(findings::RUNBOOKS, RUNBOOKS_URL);
 }
 
 #[test]

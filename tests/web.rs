@@ -5,6 +5,7 @@ mod web {
     pub mod bind;
     pub mod client;
     pub mod hostile;
+    pub mod page;
     pub mod routes;
     pub mod snapshots;
 }

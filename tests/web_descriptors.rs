@@ -41,6 +41,7 @@ fn a_scrape_is_answered_though_silent_clients_took_every_descriptor() {
     let own = Arc::new(SelfMetrics::new("1", "r", SystemTime::now()));
     let app = App {
         latest,
+        history: Arc::default(),
         progress: Progress::new(Duration::from_secs(3600)),
         own,
         version: "1",

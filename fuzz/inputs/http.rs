@@ -41,6 +41,7 @@ impl Server {
         let (_, latest) = channel();
         let app = App {
             latest,
+            history: Arc::default(),
             progress: Progress::new(Duration::from_secs(3600)),
             own: own.clone(),
             version: "1.2.3",

@@ -37,7 +37,7 @@ fn figures(ports: &Ephemeral, row: &Destination) -> PortFigures {
 }
 
 /// Toward whom, from where.
-fn subject(row: &Destination) -> String {
+pub fn subject(row: &Destination) -> String {
     let to = endpoint(row.destination, row.port);
     format!("{to} from {}", row.source_label())
 }

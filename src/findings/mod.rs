@@ -21,12 +21,18 @@ use crate::model::state::StateCounts;
 use crate::subjects::Facts;
 
 use crate::model::figures::grouped;
+pub use destinations::subject as toward;
 pub use growth::{History, Trends};
+pub use sockets::queue_subject;
 
 /// From which share on something is worth telling, worrying, and waking.
 const NOTABLE: f64 = 0.5;
 const WARNING: f64 = 0.7;
 const CRITICAL: f64 = 0.9;
+
+/// Where the runbooks are; the alert rules link to the same place.
+pub const RUNBOOKS: &str =
+    "https://github.com/sockdiag-exporter/sockdiag-exporter/blob/main/deploy/runbooks/";
 
 /// How bad it is. Ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -96,8 +102,29 @@ impl FindingId {
         "close-wait-leak",
     ];
 
+    /// Where `deploy/runbooks` tells what to do, in the same order.
+    pub const RUNBOOKS: [&str; 13] = [
+        "SockdiagEphemeralPortsNearExhaustion",
+        "SockdiagEphemeralClosesAboveSustainable",
+        "SockdiagEphemeralSourceNearExhaustion",
+        "SockdiagEphemeralUdpNearExhaustion",
+        "SockdiagConntrackNearFull",
+        "SockdiagConntrackLosing",
+        "SockdiagTimeWaitNearLimit",
+        "SockdiagOrphansNearLimit",
+        "SockdiagTcpMemoryPressure",
+        "SockdiagAcceptQueueNearLimit",
+        "SockdiagSynSentPileUp",
+        "SockdiagClientNearTupleLimit",
+        "SockdiagCloseWaitLeak",
+    ];
+
     pub fn as_str(self) -> &'static str {
         Self::NAMES[self as usize]
+    }
+
+    pub fn runbook(self) -> &'static str {
+        Self::RUNBOOKS[self as usize]
     }
 }
 
@@ -202,6 +229,15 @@ fn in_seconds<S: serde::Serializer>(
         Some(time) => serializer.serialize_u64(time.as_secs()),
         None => serializer.serialize_none(),
     }
+}
+
+/// How bad these findings say that something is; of a `subject`, or of the worst one.
+pub fn severity(findings: &[Finding], id: FindingId, subject: Option<&str>) -> Option<Severity> {
+    let of_it = |finding: &&Finding| {
+        finding.id == id && subject.is_none_or(|subject| finding.subject == subject)
+    };
+    let of_it = findings.iter().filter(of_it);
+    of_it.map(|finding| finding.severity).max()
 }
 
 /// Everything that is wrong, the worst first.

@@ -52,11 +52,16 @@ fn accept_queues(facts: &Facts, trends: &Trends) -> Vec<Finding> {
 
 const ACCEPT_CURE: &str = "Find out why the program does not accept: out of threads or file descriptors, stuck, or too slow for the load.";
 
+/// Whose queue it is.
+pub fn queue_subject(queue: &AcceptQueue) -> String {
+    endpoint(queue.address, queue.port)
+}
+
 fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
     let share = queue.pool().share();
     // A queue of one or two says nothing.
     let severity = Severity::of_share(share).filter(|_| queue.waiting > 2)?;
-    let listener = endpoint(queue.address, queue.port);
+    let listener = queue_subject(queue);
     let mut because = vec![
         "The kernel has finished these handshakes and the program has not called accept(). When the queue is full the last packet of a handshake is dropped: clients see slow connects and time-outs.".to_owned(),
     ];

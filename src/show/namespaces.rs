@@ -1,6 +1,7 @@
 //! The network namespaces beside the exporter's own, as a reader wants to see them: the
 //! fullest in one table, and in full only those where something is wrong.
 
+use crate::findings::Finding;
 use crate::model::figures::endpoint;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 use crate::subjects::ports::bound::Bound;
@@ -18,24 +19,33 @@ pub struct Row<'s> {
     pub toward: String,
     /// How full its connection tracking table is.
     pub conntrack: Option<f64>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
 }
 
 /// The fullest, and how many there are in all.
 pub fn fullest(snapshot: &Snapshot) -> (Vec<Row<'_>>, usize) {
-    let mut rows: Vec<_> = snapshot.namespaces.iter().skip(1).map(row).collect();
-    let all = rows.len();
-    rows.sort_by(|a, b| b.bound.total_cmp(&a.bound).then(a.name.cmp(b.name)));
-    rows.truncate(ROWS);
-    (rows, all)
+    let mut others: Vec<_> = snapshot.namespaces.iter().skip(1).collect();
+    let all = others.len();
+    others.sort_by(|a, b| bound(b).total_cmp(&bound(a)).then(a.name.cmp(&b.name)));
+    others.truncate(ROWS);
+    (others.into_iter().map(row).collect(), all)
 }
 
 /// The exporter's own, and those where something is wrong.
 pub fn in_full(snapshot: &Snapshot) -> impl Iterator<Item = &NamespaceSnapshot> {
     let all = snapshot.namespaces.iter().enumerate();
-    let wanted = all.filter(|(at, namespace)| {
-        *at == 0 || !namespace.facts.failures().is_empty() || !namespace.findings().is_empty()
-    });
+    let wanted = all.filter(|(at, one)| is_in_full(*at == 0, one, &one.findings()));
     wanted.map(|(_, namespace)| namespace)
+}
+
+/// Whether it is one of those.
+pub fn is_in_full(is_own: bool, namespace: &NamespaceSnapshot, findings: &[Finding]) -> bool {
+    is_own || !findings.is_empty() || !namespace.facts.failures().is_empty()
+}
+
+fn bound(namespace: &NamespaceSnapshot) -> f64 {
+    namespace.bound.map_or(0.0, Bound::highest)
 }
 
 fn row(namespace: &NamespaceSnapshot) -> Row<'_> {
@@ -45,10 +55,11 @@ fn row(namespace: &NamespaceSnapshot) -> Row<'_> {
     let conntrack = namespace.facts.conntrack.measured();
     Row {
         name: &namespace.name,
-        bound: namespace.bound.map_or(0.0, Bound::highest),
+        bound: bound(namespace),
         ratio: ports.map(|ports| ports.utilization.tcp_destination),
         toward: worst.map_or_else(String::new, |row| endpoint(row.destination, row.port)),
         conntrack: conntrack.and_then(|table| Some(table.pool()?.share())),
+        findings: namespace.findings(),
     }
 }
 

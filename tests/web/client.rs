@@ -45,6 +45,7 @@ impl Server {
         let own = Arc::new(SelfMetrics::new("1.2.3", "abc", SystemTime::now()));
         let app = App {
             latest,
+            history: Arc::default(),
             progress: Progress::new(Duration::from_secs(3600)),
             own: own.clone(),
             version: "1.2.3",

@@ -1,13 +1,15 @@
 //! What is at which path, before, with and after a snapshot.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::io::Read;
 
 use crate::web::client::{ROOMY, Server};
 use crate::web::snapshots::{fresh, snapshot, stale};
 
-const ROUTES: [&str; 5] = [
+const ROUTES: [&str; 8] = [
     "/",
+    "/static/page.js",
+    "/static/page.css",
+    "/static/icon.svg",
     "/metrics",
     "/-/healthy",
     "/-/ready",
@@ -187,101 +189,8 @@ fn requests_are_counted_by_route() {
     assert_eq!(server.counted("/-/ready", "503"), 1.0);
     assert_eq!(server.counted("other", "404"), 2.0);
     assert_eq!(server.counted("/one", "404"), 0.0);
-}
-
-#[test]
-fn the_page_shows_the_worst_figures() {
-    let server = Server::start(ROOMY);
-    server.publisher.publish(fresh());
-    let answer = server.get("/");
-    assert_eq!(answer.status(), 200);
-    assert_eq!(
-        answer.header("content-type"),
-        Some("text/html; charset=utf-8")
-    );
-    let page = answer.text();
-    for shown in [
-        "Version 1.2.3, revision &lt;abc&gt;",
-        "href=\"/metrics\"",
-        "href=\"/api/v1/snapshot\"",
-        "Network namespace host",
-        "warning (accept-queue): 96 connections wait",
-        "60.0%",
-        "87.5%",
-        "Worst destinations, of 1000 ports each",
-        "131072",
-        "8443",
-        "75.0%",
-        "sockets: refused: &lt;EPERM&gt;",
-        "192.0.2.1%&lt;script&gt;",
-    ] {
-        assert!(page.contains(shown), "{shown}:\n{page}");
-    }
-    let place = |text: &str| page.find(text).unwrap();
-    assert!(
-        place("198.51.100.8") < place("2001:db8::1"),
-        "the worse first"
-    );
-    assert!(
-        place("2001:db8::1") < place("198.51.100.7"),
-        "reusable ports are no loss"
-    );
-    assert!(!page.contains("<script"));
-}
-
-#[test]
-fn the_page_loads_and_runs_nothing_but_its_own_style() {
-    let server = Server::start(ROOMY);
-    server.publisher.publish(fresh());
-    let answer = server.get("/");
-    let policy = answer.header("content-security-policy").unwrap();
-    assert!(
-        policy.starts_with("default-src 'none'; style-src 'sha256-"),
-        "{policy}"
-    );
-    assert!(!policy.contains("unsafe"));
-    let (_, rest) = answer.text().split_once("<style>").unwrap();
-    let (style, rest) = rest.split_once("</style>").unwrap();
-    assert!(!rest.contains(" style=") && !answer.text().contains("http"));
-    let expected = format!("'sha256-{}'", base64(&sha256(style)));
-    assert!(
-        policy.contains(&expected),
-        "the style's hash is {expected}, the policy is {policy}"
-    );
-}
-
-/// By coreutils' sha256sum: no crate is needed for one hash.
-fn sha256(text: &str) -> Vec<u8> {
-    let mut child = Command::new("sha256sum")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap().stdout;
-    let digits = std::str::from_utf8(&output[..64]).unwrap();
-    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
-    (0..64).step_by(2).map(byte).collect()
-}
-
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let number = (0..3).fold(0_u32, |sum, at| {
-            sum << 8 | u32::from(*chunk.get(at).unwrap_or(&0))
-        });
-        for at in 0..4 {
-            match at <= chunk.len() {
-                true => text.push(ALPHABET[(number >> (18 - 6 * at)) as usize & 63].into()),
-                false => text.push('='),
-            }
-        }
-    }
-    text
+    server.get("/static/page.js");
+    server.get("/static/three");
+    assert_eq!(server.counted("/static/{file}", "200"), 1.0);
+    assert_eq!(server.counted("/static/{file}", "404"), 1.0);
 }

@@ -1,30 +1,11 @@
 //! HTML written in order; whatever is not of this program is escaped.
 
 use std::fmt::{self, Display, Write};
-
-use crate::model::figures::percent;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A page in the making.
 #[derive(Default)]
 pub struct Html(String);
-
-/// One cell of a table.
-pub enum Cell {
-    Text(String),
-    Number(String),
-    /// 0 to 1, shown as a percentage with a bar.
-    Share(f64),
-}
-
-impl Cell {
-    pub fn text(value: impl Display) -> Self {
-        Self::Text(value.to_string())
-    }
-
-    pub fn number(value: impl Display) -> Self {
-        Self::Number(value.to_string())
-    }
-}
 
 impl Html {
     /// Markup of ours.
@@ -37,75 +18,58 @@ impl Html {
         write!(Escaped(&mut self.0), "{text}").expect("memory takes every character");
     }
 
-    pub fn heading(&mut self, text: impl Display) {
-        self.raw("<h2>");
+    /// ` name="value"`.
+    pub fn attribute(&mut self, name: &'static str, value: impl Display) {
+        self.raw(" ");
+        self.raw(name);
+        self.raw("=\"");
+        self.text(value);
+        self.raw("\"");
+    }
+
+    /// An element that has only text in it.
+    pub fn element(&mut self, name: &'static str, text: impl Display) {
+        self.raw("<");
+        self.raw(name);
+        self.raw(">");
         self.text(text);
-        self.raw("</h2>\n");
+        self.raw("</");
+        self.raw(name);
+        self.raw(">\n");
     }
 
     pub fn paragraph(&mut self, text: impl Display) {
-        self.raw("<p>");
-        self.text(text);
-        self.raw("</p>\n");
+        self.element("p", text);
     }
 
-    /// A list of lines under a heading.
-    pub fn finding(&mut self, title: &str, lines: &[String]) {
-        self.raw("<section class=\"finding\">\n");
-        self.heading(title);
+    pub fn link(&mut self, target: impl Display, text: impl Display) {
+        self.raw("<a");
+        self.attribute("href", target);
+        self.raw(">");
+        self.text(text);
+        self.raw("</a>");
+    }
+
+    /// Lines under one another.
+    pub fn list<T: Display>(&mut self, lines: impl IntoIterator<Item = T>) {
         self.raw("<ul>\n");
         for line in lines {
-            self.raw("<li>");
-            self.text(line);
-            self.raw("</li>\n");
+            self.element("li", line);
         }
-        self.raw("</ul>\n</section>\n");
-    }
-
-    /// A table that scrolls by itself where the screen is narrower.
-    pub fn table(&mut self, caption: &str, columns: &[&str], rows: &[Vec<Cell>]) {
-        self.raw("<div class=\"scroll\"><table>\n<caption>");
-        self.text(caption);
-        self.raw("</caption>\n<thead><tr>");
-        for column in columns {
-            self.raw("<th scope=\"col\">");
-            self.text(column);
-            self.raw("</th>");
-        }
-        self.raw("</tr></thead>\n<tbody>\n");
-        for row in rows {
-            self.raw("<tr>");
-            row.iter().for_each(|cell| self.cell(cell));
-            self.raw("</tr>\n");
-        }
-        self.raw("</tbody>\n</table></div>\n");
-    }
-
-    fn cell(&mut self, cell: &Cell) {
-        match cell {
-            Cell::Text(text) => {
-                self.raw("<td>");
-                self.text(text);
-            }
-            Cell::Number(number) => {
-                self.raw("<td class=\"number\">");
-                self.text(number);
-            }
-            Cell::Share(share) => {
-                self.raw("<td class=\"number\">");
-                self.text(percent(*share));
-                self.raw(" ");
-                self.raw("<meter low=\"0.7\" high=\"0.9\" optimum=\"0\" value=\"");
-                self.text(format_args!("{:.3}", share.clamp(0.0, 1.0)));
-                self.raw("\"></meter>");
-            }
-        }
-        self.raw("</td>");
+        self.raw("</ul>\n");
     }
 
     pub fn finish(self) -> String {
         self.0
     }
+}
+
+/// An id that stays the same from page to page, of whatever is told apart by `what`.
+pub fn id(kind: &'static str, what: impl Hash) -> String {
+    // Without random keys, unlike a HashMap's.
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    format!("{kind}-{:016x}", hasher.finish())
 }
 
 struct Escaped<'p>(&'p mut String);
@@ -133,12 +97,22 @@ mod tests {
     #[test]
     fn text_cannot_become_markup() {
         let mut html = Html::default();
-        html.finding("<b>", &["\"&'".to_owned()]);
-        html.table("t", &["<i>"], &[vec![Cell::text("</td><script>")]]);
-        let page = html.finish();
-        for markup in ["<b>", "\"&'", "<i>", "<script>"] {
-            assert!(!page.contains(markup), "{markup}");
-        }
-        assert!(page.contains("&quot;&amp;&#39;"));
+        html.element("p", "<b>");
+        html.list(["</li><script>", "\"&'"]);
+        html.link("\" onclick=\"", "<i>");
+        assert_eq!(
+            html.finish(),
+            "<p>&lt;b&gt;</p>\n<ul>\n<li>&lt;/li&gt;&lt;script&gt;</li>\n\
+             <li>&quot;&amp;&#39;</li>\n</ul>\n\
+             <a href=\"&quot; onclick=&quot;\">&lt;i&gt;</a>"
+        );
+    }
+
+    #[test]
+    fn an_id_is_one_word_and_always_the_same() {
+        let one = id("netns", "a b\"<");
+        assert!(one.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'));
+        assert_eq!(one, id("netns", "a b\"<"));
+        assert_ne!(one, id("netns", "a b\">"));
     }
 }

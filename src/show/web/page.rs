@@ -1,36 +1,19 @@
-//! The page for a person who looks at `/`: where to go on, and the worst
-//! figures of the last snapshot.
+//! The page for a person who looks at `/`: what is wrong and toward whom, the last ten minutes,
+//! and the worst figures of the last snapshot.
 
 use std::time::{Duration, SystemTime};
 
-use super::html::{Cell, Html};
+use super::html::Html;
+use super::{figures, plots, trouble};
+use crate::findings::Finding;
+use crate::history::History;
 use crate::show::namespaces;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
-use crate::subjects::ports::holder::Holder;
 
-/// How many rows a table has at most: a page to glance at.
-const ROWS: usize = 10;
-
-/// The style sheet is allowed by its hash; nothing else is loaded or run.
-/// A changed sheet needs a new hash: a test compares them.
-pub const SECURITY_POLICY: &str = "default-src 'none'; \
-    style-src 'sha256-VPmT4E/Ne9z5SgIMGHHwJ7LKevIcANz0g1O7oO2iuFs='; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-
-/// System colours follow the reader's choice of light or dark.
-const STYLE: &str = "\
-:root{color-scheme:light dark}
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem}
-h1,h2{line-height:1.2}
-nav a{margin-right:1rem;white-space:nowrap}
-.scroll{overflow-x:auto;margin:1rem 0}
-table{border-collapse:collapse}
-caption{text-align:left;font-weight:bold;padding:.25rem 0}
-th,td{text-align:left;padding:.25rem .75rem;border-bottom:1px solid GrayText;white-space:nowrap}
-.number{text-align:right;font-variant-numeric:tabular-nums}
-.finding{border-left:.25rem solid #d33;padding-left:1rem}
-meter{width:4rem}
-";
+/// Script and style are files of ours; nothing is loaded from anywhere else.
+pub const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+    img-src 'self'; connect-src 'self'; \
+    base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// Beside the metrics, which may be elsewhere.
 const LINKS: [(&str, &str); 3] = [
@@ -39,83 +22,185 @@ const LINKS: [(&str, &str); 3] = [
     ("/-/ready", "Readiness"),
 ];
 
+/// How often a page without a snapshot asks for one.
+const WAITING: Duration = Duration::from_secs(2);
+/// Nobody reads faster than that.
+const QUICKEST: Duration = Duration::from_secs(1);
+
 /// What the page says.
 pub struct Content<'c> {
     pub version: &'c str,
     pub revision: &'c str,
     pub telemetry_path: &'c str,
     pub snapshot: Option<&'c Snapshot>,
+    pub history: &'c History,
     /// Why there is no snapshot, when there is none.
     pub why_not: &'c str,
+    /// The network namespace that was asked for.
+    pub netns: Option<&'c str>,
     pub now: SystemTime,
 }
 
-pub fn render(content: &Content) -> String {
-    let mut html = Html::default();
-    head(&mut html);
-    html.raw("<h1>sockdiag-exporter</h1>\n");
-    html.paragraph(format_args!(
-        "Version {}, revision {}",
-        content.version, content.revision
-    ));
-    html.raw("<nav>");
-    let metrics = (content.telemetry_path, "Metrics");
-    for (path, name) in std::iter::once(metrics).chain(LINKS) {
-        html.raw("<a href=\"");
-        html.text(path);
-        html.raw("\">");
-        html.raw(name);
-        html.raw("</a> ");
-    }
-    html.raw("</nav>\n<main>\n");
-    match content.snapshot {
-        Some(snapshot) => figures(&mut html, snapshot, content.now),
-        None => html.paragraph(format_args!("Nothing to show: {}.", content.why_not)),
-    }
-    html.raw("</main>\n</body>\n</html>\n");
-    html.finish()
+/// A namespace, and what is wrong with it.
+pub struct Diagnosed<'s> {
+    pub namespace: &'s NamespaceSnapshot,
+    pub findings: Vec<Finding>,
+    /// The exporter's own.
+    pub is_own: bool,
 }
 
-fn head(html: &mut Html) {
-    html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-    html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
-    // An icon of nothing keeps browsers from asking for /favicon.ico.
-    html.raw("<link rel=\"icon\" href=\"data:,\">\n");
-    html.raw("<title>sockdiag-exporter</title>\n<style>");
-    html.raw(STYLE);
-    html.raw("</style>\n</head>\n<body>\n");
-}
+impl Content<'_> {
+    /// Whether the namespace that was asked for is there.
+    pub fn is_found(&self) -> bool {
+        let Some(name) = self.netns else {
+            return true;
+        };
+        let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
+        all.into_iter().any(|one| one.name == name)
+    }
 
-fn figures(html: &mut Html, snapshot: &Snapshot, now: SystemTime) {
-    let age = now.duration_since(snapshot.taken).unwrap_or_default();
-    html.paragraph(format_args!(
-        "Snapshot of {}, {:.0} s old; polled every {}.",
+    pub fn render(&self) -> String {
+        let shown = self.shown();
+        let mut html = Html::default();
+        self.head(&mut html, &shown);
+        self.header(&mut html);
+        html.raw("<main id=\"main\" tabindex=\"-1\">\n");
+        match self.snapshot {
+            Some(_) if !self.is_found() => html.paragraph(format_args!(
+                "There is no network namespace {} here, or no more.",
+                self.netns.unwrap_or_default()
+            )),
+            Some(snapshot) => self.write(&mut html, snapshot, &shown),
+            None => html.paragraph(format_args!("Nothing to show: {}.", self.why_not)),
+        }
+        html.raw("</main>\n</body>\n</html>\n");
+        html.finish()
+    }
+
+    /// The one that was asked for, else all.
+    fn shown(&self) -> Vec<Diagnosed<'_>> {
+        let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
+        let all = all.enumerate().map(|(at, namespace)| Diagnosed {
+            namespace,
+            findings: namespace.findings(),
+            is_own: at == 0,
+        });
+        all.filter(|one| self.netns.is_none_or(|name| one.namespace.name == name))
+            .collect()
+    }
+
+    fn head(&self, html: &mut Html, shown: &[Diagnosed]) {
+        html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
+        html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
+        html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
+        let title = match trouble::worst(shown) {
+            Some(worst) => format!("{}: sockdiag-exporter", worst.label()),
+            None => "sockdiag-exporter".to_owned(),
+        };
+        html.element("title", title);
+        html.raw("<link rel=\"icon\" href=\"/static/icon.svg\">\n");
+        html.raw("<link rel=\"stylesheet\" href=\"/static/page.css\">\n");
+        html.raw("<script src=\"/static/page.js\" defer></script>\n<noscript><meta http-equiv=\"refresh\"");
+        // A poll that stretches over a part of a second is in by the next full one.
+        let beat = self.beat();
+        let seconds = beat.as_secs() + u64::from(beat.subsec_nanos() > 0);
+        html.attribute("content", seconds);
+        html.raw("></noscript>\n</head>\n<body");
+        html.attribute("data-beat", beat.as_millis());
+        html.raw(">\n");
+    }
+
+    /// How often there is something new.
+    fn beat(&self) -> Duration {
+        let interval = self.snapshot.map(|snapshot| snapshot.interval);
+        interval.unwrap_or(WAITING).max(QUICKEST)
+    }
+
+    fn header(&self, html: &mut Html) {
+        html.raw("<a class=\"skip\" href=\"#main\">To the figures</a>\n<header>\n");
+        html.raw("<h1>sockdiag-exporter</h1>\n");
+        html.paragraph(format_args!(
+            "Version {}, revision {}",
+            self.version, self.revision
+        ));
+        html.raw("<nav aria-label=\"Pages\">");
+        let metrics = (self.telemetry_path, "Metrics");
+        for (path, name) in std::iter::once(metrics).chain(LINKS) {
+            html.link(path, name);
+            html.raw(" ");
+        }
+        html.raw("</nav>\n<div id=\"picker\">");
+        self.picker(html);
+        html.raw("</div>\n");
+        // Of the script: hidden without it.
+        html.raw("<p id=\"control\" hidden><button type=\"button\" id=\"pause\" aria-pressed=\"false\">Pause</button> <span id=\"state\" role=\"status\"></span></p>\n");
+        html.raw("<p id=\"news\" class=\"unseen\" role=\"status\"></p>\n</header>\n");
+    }
+
+    /// Where there are several namespaces to choose from.
+    fn picker(&self, html: &mut Html) {
+        let all = self.snapshot.map_or(&[][..], |all| &all.namespaces);
+        if all.len() < 2 {
+            return;
+        }
+        html.raw(
+            "<form method=\"get\" action=\"/\"><label for=\"netns\">Network namespace</label> ",
+        );
+        html.raw("<select id=\"netns\" name=\"netns\"><option value=\"\">");
+        html.raw("Own, and those in trouble</option>");
+        for one in all {
+            html.raw("<option");
+            html.attribute("value", &one.name);
+            if self.netns == Some(&one.name) {
+                html.raw(" selected");
+            }
+            html.raw(">");
+            html.text(&one.name);
+            html.raw("</option>");
+        }
+        html.raw("</select> <button>Show</button></form>");
+    }
+
+    fn write(&self, html: &mut Html, snapshot: &Snapshot, shown: &[Diagnosed]) {
+        let age = self.now.duration_since(snapshot.taken).unwrap_or_default();
         // A clock that is yet to be set may say 1969, which cannot be written so.
-        humantime::format_rfc3339_seconds(snapshot.taken.max(SystemTime::UNIX_EPOCH)),
-        age.as_secs_f64(),
-        humantime::format_duration(in_milliseconds(snapshot.interval)),
-    ));
-    for finding in findings(snapshot) {
-        html.finding(&finding.title, &finding.lines);
-    }
-    let kernels = snapshot
-        .namespaces
-        .iter()
-        .take(1)
-        .filter_map(|namespace| namespace.facts.kernel.measured());
-    for untold in kernels.flat_map(|kernel| kernel.untold()) {
-        html.paragraph(format_args!("{untold}"));
-    }
-    others(html, snapshot);
-    for namespace in namespaces::in_full(snapshot) {
-        html.raw("<section>\n");
-        html.heading(format_args!("Network namespace {}", namespace.name));
-        utilization(html, namespace);
-        destinations(html, namespace);
-        conntrack(html, namespace);
-        accept_queues(html, namespace);
-        html.raw("</section>\n");
+        let taken = snapshot.taken.max(SystemTime::UNIX_EPOCH);
+        let taken = humantime::format_rfc3339_seconds(taken).to_string();
+        html.raw("<p>Snapshot of <time");
+        html.attribute("datetime", &taken);
+        html.raw(">");
+        html.text(&taken);
+        html.raw("</time>, ");
+        let interval = humantime::format_duration(in_milliseconds(snapshot.interval));
+        html.text(format_args!(
+            "{:.0} s old; polled every {interval}.",
+            age.as_secs_f64()
+        ));
+        html.raw("</p>\n");
+        trouble::write(html, snapshot, shown);
+        if self.netns.is_none() {
+            let kernel = snapshot.namespaces.first();
+            let kernel = kernel.and_then(|own| own.facts.kernel.measured());
+            let untold = kernel.into_iter().flat_map(|kernel| kernel.untold());
+            untold.for_each(|untold| html.paragraph(untold));
+            figures::others(html, snapshot);
+        }
+        let is_in_full = |one: &&Diagnosed| {
+            self.netns.is_some() || namespaces::is_in_full(one.is_own, one.namespace, &one.findings)
+        };
+        for one in shown.iter().filter(is_in_full) {
+            let id = super::html::id("netns", &one.namespace.name);
+            html.raw("<section");
+            html.attribute("aria-labelledby", &id);
+            html.raw(">\n<h2");
+            html.attribute("id", &id);
+            html.raw(">");
+            html.text(format_args!("Network namespace {}", one.namespace.name));
+            html.raw("</h2>\n");
+            plots::write(html, one.namespace, self.history);
+            figures::write(html, one);
+            html.raw("</section>\n");
+        }
     }
 }
 
@@ -124,235 +209,5 @@ fn in_milliseconds(interval: Duration) -> Duration {
     Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// The fullest of the namespaces beside the exporter's own, if there are any.
-fn others(html: &mut Html, snapshot: &Snapshot) {
-    let (rows, all) = namespaces::fullest(snapshot);
-    if all == 0 {
-        return;
-    }
-    let share = |share: Option<f64>| share.map_or(Cell::text("-"), Cell::Share);
-    let rows: Vec<_> = rows
-        .into_iter()
-        .map(|row| {
-            vec![
-                Cell::text(row.name),
-                Cell::Share(row.bound),
-                share(row.ratio),
-                Cell::text(row.toward),
-                share(row.conntrack),
-            ]
-        })
-        .collect();
-    html.table(
-        &format!("The fullest of {all} other network namespaces"),
-        &[
-            "Namespace",
-            "Ports at most",
-            "At the last dump",
-            "Toward",
-            "Conntrack",
-        ],
-        &rows,
-    );
-}
-
-/// What a reader should know before the figures.
-struct Finding {
-    title: String,
-    lines: Vec<String>,
-}
-
-/// Figures that are missing and why, then what is wrong, the worst first.
-fn findings(snapshot: &Snapshot) -> Vec<Finding> {
-    snapshot
-        .namespaces
-        .iter()
-        .enumerate()
-        .flat_map(|(at, namespace)| {
-            // Of the exporter's own it need not be said.
-            let whose = match at {
-                0 => String::new(),
-                _ => format!("{}: ", namespace.name),
-            };
-            let findings = namespace.findings();
-            let all = findings.iter().map(|finding| diagnosed(&whose, finding));
-            let diagnosed: Vec<_> = all.collect();
-            failures(namespace).into_iter().chain(diagnosed)
-        })
-        .collect()
-}
-
-fn failures(namespace: &NamespaceSnapshot) -> Option<Finding> {
-    let lines: Vec<_> = namespace
-        .facts
-        .failures()
-        .into_iter()
-        .map(|down| format!("{}: {}", down.collectors.join(", "), down.failure.message))
-        .collect();
-    let title = format!("Failed collectors in network namespace {}", namespace.name);
-    (!lines.is_empty()).then_some(Finding { title, lines })
-}
-
-fn diagnosed(whose: &str, finding: &crate::findings::Finding) -> Finding {
-    let advice = finding.advice.iter().map(|advice| match &advice.risk {
-        Some(risk) => format!("To do: {} Risk: {risk}", advice.what),
-        None => format!("To do: {}", advice.what),
-    });
-    Finding {
-        title: format!(
-            "{}{} ({}): {}",
-            whose,
-            finding.severity.label(),
-            finding.id,
-            finding.what
-        ),
-        lines: finding.because.iter().cloned().chain(advice).collect(),
-    }
-}
-
-fn utilization(html: &mut Html, namespace: &NamespaceSnapshot) {
-    let Some(ephemeral) = namespace.facts.ephemeral.measured() else {
-        return;
-    };
-    let (now, peak) = (ephemeral.utilization, ephemeral.peak);
-    let row = |protocol, scope, now, peak| {
-        vec![
-            Cell::text(protocol),
-            Cell::text(scope),
-            Cell::Share(now),
-            Cell::Share(peak),
-        ]
-    };
-    let mut rows = vec![
-        row(
-            "tcp",
-            "destination",
-            now.tcp_destination,
-            peak.tcp_destination,
-        ),
-        row("tcp", "source", now.tcp_source, peak.tcp_source),
-    ];
-    // Without a dump there is no figure, not one of zero.
-    if ephemeral.sources.udp.is_some() {
-        rows.push(row("udp", "source", now.udp_source, peak.udp_source));
-    }
-    html.table(
-        "Ephemeral ports gone, worst of each",
-        &["Protocol", "Scope", "Now", "Peak"],
-        &rows,
-    );
-}
-
-fn destinations(html: &mut Html, namespace: &NamespaceSnapshot) {
-    let Some(ephemeral) = namespace.facts.ephemeral.measured() else {
-        return;
-    };
-    let mut worst: Vec<_> = ephemeral.destinations.rows.iter().collect();
-    worst.sort_by_key(|destination| std::cmp::Reverse(destination.blocked()));
-    let rows: Vec<_> = worst
-        .into_iter()
-        .take(ROWS)
-        .map(|destination| {
-            let pool = ephemeral.capacity.toward(destination.blocked());
-            vec![
-                Cell::text(destination.source_label()),
-                Cell::text(destination.destination),
-                Cell::number(destination.port),
-                Cell::number(destination.used),
-                Cell::number(destination.reusable),
-                Cell::number(pool.free()),
-                Cell::Share(pool.share()),
-                Cell::text(
-                    destination
-                        .holder
-                        .as_ref()
-                        .map_or_else(String::new, Holder::short),
-                ),
-            ]
-        })
-        .collect();
-    if rows.is_empty() {
-        return html.paragraph("No ephemeral port is used toward any destination.");
-    }
-    let available = ephemeral.capacity.available_destination;
-    html.table(
-        &format!("Worst destinations, of {available} ports each"),
-        &[
-            "Source",
-            "Destination",
-            "Port",
-            "Used",
-            "Reusable",
-            "Free",
-            "Gone",
-            "Held by",
-        ],
-        &rows,
-    );
-}
-
-fn conntrack(html: &mut Html, namespace: &NamespaceSnapshot) {
-    let Some(table) = namespace.facts.conntrack.measured() else {
-        return;
-    };
-    let (limit, gone) = match table.pool() {
-        None => (Cell::text("none"), Cell::text("")),
-        Some(pool) => (Cell::number(pool.capacity), Cell::Share(pool.share())),
-    };
-    let row = vec![Cell::number(table.entries), limit, gone];
-    html.table("Connection tracking", &["Entries", "Limit", "Full"], &[row]);
-}
-
-fn accept_queues(html: &mut Html, namespace: &NamespaceSnapshot) {
-    let Some(listeners) = namespace.facts.listeners.measured() else {
-        return;
-    };
-    let rows: Vec<_> = listeners
-        .queues
-        .iter()
-        .take(ROWS)
-        .map(|queue| {
-            vec![
-                Cell::text(queue.address),
-                Cell::number(queue.port),
-                Cell::number(queue.waiting),
-                Cell::number(queue.limit),
-                Cell::Share(queue.pool().share()),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
-        let columns = ["Address", "Port", "Waiting", "Limit", "Full"];
-        html.table("Fullest accept queues", &columns, &rows);
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(taken: SystemTime, interval: Duration) -> String {
-        let snapshot = Snapshot {
-            taken,
-            interval,
-            namespaces: vec![NamespaceSnapshot::default()],
-            skipped: Default::default(),
-        };
-        render(&Content {
-            version: "1",
-            telemetry_path: "/metrics",
-            revision: "r",
-            snapshot: Some(&snapshot),
-            why_not: "",
-            now: SystemTime::now(),
-        })
-    }
-
-    #[test]
-    fn a_clock_before_1970_and_a_short_interval_are_written() {
-        let long_ago = SystemTime::UNIX_EPOCH - Duration::from_secs(60);
-        let page = page(long_ago, Duration::from_micros(500_250));
-        assert!(page.contains("Snapshot of 1970-01-01T00:00:00Z"), "{page}");
-        assert!(page.contains("polled every 500ms."), "{page}");
-    }
-}
+mod tests;

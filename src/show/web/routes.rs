@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{MatchedPath, RawQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::encoding::accepts_gzip;
 use super::web_config::gate;
-use super::{App, page};
+use super::{App, assets, page};
 use crate::exposition;
 
 /// Prometheus text exposition format.
@@ -30,6 +30,7 @@ pub fn router(app: App) -> Router {
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
+        .route("/static/{file}", get(assets::file))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method);
     // As in other exporters, metrics at / leave no room for the page.
@@ -55,7 +56,9 @@ async fn account(
     let path = path.as_ref().map_or("other", MatchedPath::as_str);
     app.own.count_request(path, response.status().as_u16());
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
@@ -110,25 +113,43 @@ async fn snapshot(State(app): State<App>) -> Response {
     }
 }
 
-async fn landing(State(app): State<App>) -> Response {
+async fn landing(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
     let published = app.latest.fresh();
-    let body = page::render(&page::Content {
+    if let Some(published) = &published {
+        // The plots end with what the page says, whoever came first.
+        app.history.record(published);
+    }
+    let netns = query.and_then(|query| asked_for(&query));
+    let content = page::Content {
         version: app.version,
         telemetry_path: &app.telemetry_path,
         revision: app.revision,
         snapshot: published.as_deref().map(|published| &published.snapshot),
+        history: &app.history,
         why_not: why_not(&app).unwrap_or(NOT_YET),
+        netns: netns.as_deref(),
         now: std::time::SystemTime::now(),
-    });
+    };
+    let status = match published.is_none() || content.is_found() {
+        true => StatusCode::OK,
+        false => StatusCode::NOT_FOUND,
+    };
     let headers = [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
         (CONTENT_SECURITY_POLICY, page::SECURITY_POLICY),
         (REFERRER_POLICY, "no-referrer"),
     ];
-    (headers, body).into_response()
+    (status, headers, content.render()).into_response()
 }
 
-async fn not_found() -> Response {
+/// The network namespace in `/?netns=NAME`; an empty name is none.
+fn asked_for(query: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    let (_, name) = pairs.find(|(key, _)| key == "netns")?;
+    (!name.is_empty()).then(|| name.into_owned())
+}
+
+pub(super) async fn not_found() -> Response {
     plain(StatusCode::NOT_FOUND, "not found; / lists what there is\n")
 }
 

@@ -1,0 +1,153 @@
+//! What is plotted, and what tells one line from another over time.
+
+use std::net::IpAddr;
+
+use crate::model::figures::endpoint;
+use crate::subjects::Facts;
+use crate::subjects::listeners::AcceptQueue;
+use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::destination::Destination;
+
+/// Destinations and accept queues begin to be kept as one of so many worst.
+pub const WORST: usize = 5;
+/// So many are kept, those included that were among the worst before.
+const DESTINATIONS: usize = 8;
+const QUEUES: usize = 6;
+
+/// Lines of a namespace: six that there is one of, and those.
+pub const MOST: usize = 6 + DESTINATIONS + QUEUES;
+
+/// One line of a plot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Share of the pool that is gone, of the worst key of each.
+    TcpDestination,
+    TcpSource,
+    UdpSource,
+    /// Share of the ports that is gone toward one destination.
+    Toward(Toward),
+    /// Closes a second toward the destination with most, and what could go on for ever.
+    Closes,
+    Sustainable,
+    /// Share of the connection tracking table.
+    Conntrack,
+    /// Share of an accept queue.
+    Queue(IpAddr, u16),
+}
+
+/// A destination as seen from a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toward {
+    source: IpAddr,
+    device: Option<Box<str>>,
+    destination: IpAddr,
+    port: u16,
+}
+
+/// As findings say it: `10.0.0.5:443 from 10.0.0.1`.
+impl std::fmt::Display for Toward {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let to = endpoint(self.destination, self.port);
+        write!(f, "{to} from {}", self.source)?;
+        match &self.device {
+            Some(device) => write!(f, "%{device}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl From<&Destination> for Toward {
+    fn from(row: &Destination) -> Self {
+        Self {
+            source: row.source,
+            device: row.device.as_deref().map(Into::into),
+            destination: row.destination,
+            port: row.port,
+        }
+    }
+}
+
+impl Line {
+    /// How many lines of this kind are kept.
+    pub(super) fn most(&self) -> usize {
+        match self {
+            Self::Toward(_) => DESTINATIONS,
+            Self::Queue(..) => QUEUES,
+            _ => 1,
+        }
+    }
+}
+
+/// The value of a line now.
+pub(super) struct Now {
+    pub line: Line,
+    pub value: f64,
+    /// Worth a line if it has none yet.
+    pub is_worst: bool,
+}
+
+/// What the lines of these facts say now.
+pub fn now(facts: &Facts) -> Vec<(Line, f64)> {
+    let all = of(facts).into_iter();
+    all.map(|now| (now.line, now.value)).collect()
+}
+
+/// What is measured; nothing of what is absent or failed.
+pub(super) fn of(facts: &Facts) -> Vec<Now> {
+    let mut now = Vec::new();
+    let mut one = |line, value| {
+        now.push(Now {
+            line,
+            value,
+            is_worst: true,
+        });
+    };
+    if let Some(ports) = facts.ephemeral.measured() {
+        one(Line::TcpDestination, ports.utilization.tcp_destination);
+        one(Line::TcpSource, ports.utilization.tcp_source);
+        if ports.sources.udp.is_some() {
+            one(Line::UdpSource, ports.utilization.udp_source);
+        }
+        one(Line::Sustainable, ports.capacity.sustainable());
+        if let Some(row) = closing_most(ports) {
+            one(Line::Closes, row.closes_per_second);
+        }
+    }
+    let conntrack = facts.conntrack.measured();
+    if let Some(pool) = conntrack.and_then(|table| table.pool()) {
+        one(Line::Conntrack, pool.share());
+    }
+    if let Some(ports) = facts.ephemeral.measured() {
+        now.extend(worst(ports).enumerate().map(|(rank, row)| Now {
+            line: Line::Toward(row.into()),
+            value: ports.capacity.toward(row.blocked()).share(),
+            is_worst: rank < WORST,
+        }));
+    }
+    let queues = facts.listeners.measured().into_iter();
+    let queues = queues.flat_map(|listeners| &listeners.queues).enumerate();
+    now.extend(queues.map(|(rank, queue)| Now {
+        line: Line::Queue(queue.address, queue.port),
+        value: queue.pool().share(),
+        is_worst: rank < WORST && is_plotted(queue),
+    }));
+    now
+}
+
+/// A queue in which nobody has ever waited is no line worth looking at.
+fn is_plotted(queue: &AcceptQueue) -> bool {
+    queue.waiting > 0
+}
+
+/// The destinations, those with most ports gone first.
+pub fn worst(ports: &Ephemeral) -> impl Iterator<Item = &Destination> {
+    let mut rows: Vec<_> = ports.destinations.rows.iter().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
+    rows.into_iter()
+}
+
+/// The destination toward which this side closes most connections a second.
+pub fn closing_most(ports: &Ephemeral) -> Option<&Destination> {
+    let rows = ports.destinations.rows.iter();
+    rows.max_by(|a, b| a.closes_per_second.total_cmp(&b.closes_per_second))
+}

@@ -1,0 +1,255 @@
+//! The last ten minutes of what the page plots, kept in memory: how full the pools were, the
+//! worst destinations, closes a second, conntrack, accept queues. Taken from what is published,
+//! never from the kernel.
+
+mod line;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+pub use line::{Line, Toward, WORST, closing_most, now, worst};
+
+use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published};
+use crate::subjects::ports::bound::Bound;
+
+/// How far back it reaches.
+pub const WINDOW: Duration = Duration::from_secs(600);
+/// Samples of a line: what is published more often shares one, the highest value counts.
+pub const SAMPLES: usize = 128;
+/// A little less than 5 s, the default interval, which comes early at times.
+const SPACING: Duration = Duration::from_millis(4_700);
+/// Namespaces with a past: the exporter's own and the fullest others. With their lines and
+/// samples at most 220 KiB (`tests/memory.rs` counts them).
+const NAMESPACES: usize = 10;
+
+/// What the page plots, of all namespaces that have a past.
+#[derive(Debug, Default)]
+pub struct History(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// When the newest of all was published.
+    published: Option<Instant>,
+    samples: VecDeque<Sample>,
+    /// Where the newest sample stands in each line.
+    newest: usize,
+    namespaces: Vec<Past>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Instant,
+    /// The one before is so near that nothing was missed in between.
+    follows: bool,
+}
+
+/// The lines of one namespace.
+#[derive(Debug)]
+struct Past {
+    inode: u64,
+    name: Box<str>,
+    lines: Vec<(Line, [f64; SAMPLES])>,
+}
+
+/// One value of a line.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Before the newest publication.
+    pub age: Duration,
+    /// `None` while it was not there, or not measured: that is no zero.
+    pub value: Option<f64>,
+    /// Belongs together with the point before.
+    pub follows: bool,
+}
+
+/// The lines of a namespace, the oldest point first.
+pub type Lines = Vec<(Line, Vec<Point>)>;
+
+impl History {
+    /// Takes what was published, once.
+    pub fn record(&self, published: &Arc<Published>) {
+        self.record_at(published.at, published);
+    }
+
+    /// The same, as if it had been published at that moment.
+    pub fn record_at(&self, at: Instant, published: &Published) {
+        let mut kept = self.kept();
+        if kept.published.is_some_and(|newest| newest >= at) {
+            return;
+        }
+        kept.published = Some(at);
+        kept.make_room(at, published.snapshot.interval);
+        let chosen = chosen(&published.snapshot.namespaces);
+        kept.leave_out(&chosen);
+        chosen
+            .into_iter()
+            .for_each(|namespace| kept.record(namespace));
+        kept.forget();
+    }
+
+    /// The past of a namespace; none where nothing is kept of it.
+    pub fn of(&self, namespace: &NamespaceSnapshot) -> Option<Lines> {
+        let kept = self.kept();
+        let past = kept.namespaces.iter().find(|past| past.is_of(namespace))?;
+        let lines = past.lines.iter();
+        Some(
+            lines
+                .map(|(line, values)| (line.clone(), kept.points(values)))
+                .collect(),
+        )
+    }
+
+    /// A panic while it was locked leaves whole values.
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The exporter's own, and those whose ports are fullest.
+fn chosen(all: &[NamespaceSnapshot]) -> Vec<&NamespaceSnapshot> {
+    let bound = |one: &NamespaceSnapshot| one.bound.map_or(0.0, Bound::highest);
+    let (own, others) = all.split_at(all.len().min(1));
+    let mut others: Vec<_> = others.iter().collect();
+    others.sort_by(|a, b| bound(b).total_cmp(&bound(a)).then(a.name.cmp(&b.name)));
+    own.iter().chain(others).take(NAMESPACES).collect()
+}
+
+impl Kept {
+    /// A sample of this moment: the last one if that is near enough.
+    fn make_room(&mut self, at: Instant, interval: Duration) {
+        let since = |sample: &Sample| at.duration_since(sample.at);
+        if let Some(last) = self.samples.back().map(since)
+            && last < SPACING
+        {
+            return;
+        }
+        let last = self.samples.back().map(since);
+        let follows = last.is_some_and(|last| last <= INTERVALS * interval.max(SPACING));
+        self.newest = (self.newest + 1) % SAMPLES;
+        self.samples.push_back(Sample { at, follows });
+        while self.samples.len() > SAMPLES || self.samples.front().map(since) > Some(WINDOW) {
+            self.samples.pop_front();
+        }
+        let lines = self.namespaces.iter_mut().flat_map(|past| &mut past.lines);
+        lines.for_each(|(_, values)| values[self.newest] = f64::NAN);
+    }
+
+    fn record(&mut self, namespace: &NamespaceSnapshot) {
+        let mut known = self.namespaces.iter();
+        let at = known.position(|past| past.is_of(namespace));
+        let at = at.unwrap_or_else(|| {
+            self.namespaces.push(Past {
+                inode: namespace.identity.inode,
+                name: namespace.name.as_str().into(),
+                lines: Vec::with_capacity(line::MOST),
+            });
+            self.namespaces.len() - 1
+        });
+        let order = self.order();
+        self.namespaces[at].record(&line::of(&namespace.facts), self.newest, &order);
+    }
+
+    /// Where the samples stand in a line, the newest first.
+    fn order(&self) -> Vec<usize> {
+        let back = 0..self.samples.len();
+        back.map(|back| (self.newest + SAMPLES - back) % SAMPLES)
+            .collect()
+    }
+
+    /// Makes room for these: of the others those that were fuller longest ago go.
+    fn leave_out(&mut self, chosen: &[&NamespaceSnapshot]) {
+        let order = self.order();
+        let is_chosen = |past: &Past| chosen.iter().any(|one| past.is_of(one));
+        self.namespaces
+            .sort_by_key(|past| (!is_chosen(past), past.age(&order)));
+        let known = self
+            .namespaces
+            .iter()
+            .filter(|past| is_chosen(past))
+            .count();
+        self.namespaces.truncate(known + NAMESPACES - chosen.len());
+    }
+
+    /// Lines without a value in the window, and namespaces without a line.
+    fn forget(&mut self) {
+        let order = self.order();
+        for past in &mut self.namespaces {
+            past.lines
+                .retain(|(_, values)| age(values, &order) < order.len());
+        }
+        self.namespaces.retain(|past| !past.lines.is_empty());
+    }
+
+    fn points(&self, values: &[f64; SAMPLES]) -> Vec<Point> {
+        let order = self.order();
+        let newest = self.published.or(self.samples.back().map(|last| last.at));
+        let samples = self.samples.iter().zip(order.iter().rev());
+        let point = |(sample, &place): (&Sample, &usize)| Point {
+            age: newest.map_or(Duration::ZERO, |newest| newest.duration_since(sample.at)),
+            value: Some(values[place]).filter(|value| value.is_finite()),
+            follows: sample.follows,
+        };
+        samples.map(point).collect()
+    }
+}
+
+impl Past {
+    fn is_of(&self, namespace: &NamespaceSnapshot) -> bool {
+        (self.inode, &*self.name) == (namespace.identity.inode, &namespace.name)
+    }
+
+    fn record(&mut self, now: &[line::Now], newest: usize, order: &[usize]) {
+        for line::Now {
+            line,
+            value,
+            is_worst,
+        } in now
+        {
+            let known = self.lines.iter().position(|(known, _)| known == line);
+            let at = match known {
+                Some(at) => at,
+                None if *is_worst => {
+                    self.make_room(line, now, order);
+                    self.lines.push((line.clone(), [f64::NAN; SAMPLES]));
+                    self.lines.len() - 1
+                }
+                None => continue,
+            };
+            let slot = &mut self.lines[at].1[newest];
+            // What is not a number yields to what is.
+            *slot = slot.max(*value);
+        }
+    }
+
+    /// Where there are as many lines of this kind as may be, the one goes that is not among the
+    /// worst now and was there longest ago.
+    fn make_room(&mut self, line: &Line, now: &[line::Now], order: &[usize]) {
+        let kind = std::mem::discriminant(line);
+        let is_worst = |line: &Line| now.iter().any(|one| one.is_worst && one.line == *line);
+        let alike = self.lines.iter().enumerate();
+        let alike = alike.filter(|(_, (other, _))| std::mem::discriminant(other) == kind);
+        let ages: Vec<_> = alike
+            .map(|(at, (other, values))| (!is_worst(other), age(values, order), at))
+            .collect();
+        if ages.len() >= line.most()
+            && let Some((_, _, at)) = ages.into_iter().max()
+        {
+            self.lines.swap_remove(at);
+        }
+    }
+
+    fn age(&self, order: &[usize]) -> usize {
+        let ages = self.lines.iter().map(|(_, values)| age(values, order));
+        ages.min().unwrap_or(usize::MAX)
+    }
+}
+
+/// How many samples ago it had its last value.
+fn age(values: &[f64; SAMPLES], order: &[usize]) -> usize {
+    let has_value = |&place: &usize| !values[place].is_nan();
+    order.iter().position(has_value).unwrap_or(order.len())
+}
+
+#[cfg(test)]
+mod tests;

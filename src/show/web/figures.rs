@@ -1,0 +1,210 @@
+//! The worst figures of a namespace, as tables. How bad a figure is the findings say.
+
+use super::html::Html;
+use super::page::Diagnosed;
+use super::table::{Cell, Table};
+use crate::findings::{self, FindingId, Severity};
+use crate::history::worst;
+use crate::model::figures::{between, grouped, rate};
+use crate::show::namespaces;
+use crate::snapshot::Snapshot;
+use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::destination::Destination;
+use crate::subjects::ports::holder::Holder;
+
+/// How many rows a table has at most: a page to glance at.
+const ROWS: usize = 10;
+
+pub fn write(html: &mut Html, one: &Diagnosed) {
+    for table in [utilization, destinations, conntrack, accept_queues] {
+        table(html, one);
+    }
+}
+
+impl Diagnosed<'_> {
+    fn severity(&self, id: FindingId, subject: Option<&str>) -> Option<Severity> {
+        findings::severity(&self.findings, id, subject)
+    }
+}
+
+/// The fullest of the namespaces beside the exporter's own, if there are any.
+pub fn others(html: &mut Html, snapshot: &Snapshot) {
+    let (rows, all) = namespaces::fullest(snapshot);
+    if all == 0 {
+        return;
+    }
+    let share =
+        |share: Option<f64>, severity| share.map_or(Cell::Unknown, |s| Cell::Share(s, severity));
+    let rows = rows.into_iter().map(|row| {
+        let severity = |id| findings::severity(&row.findings, id, None);
+        let (ports, table) = (
+            severity(FindingId::EphemeralDestination),
+            severity(FindingId::ConntrackNearFull),
+        );
+        vec![
+            Cell::Link(link(row.name), row.name.to_owned()),
+            Cell::Share(row.bound, None),
+            share(row.ratio, ports),
+            Cell::text(row.toward),
+            share(row.conntrack, table),
+        ]
+    });
+    let table = Table {
+        of: "",
+        caption: format!(
+            "The fullest of {} other network namespaces",
+            grouped(all as u64)
+        ),
+        columns: &[
+            "Namespace",
+            "Ports at most",
+            "At the last dump",
+            "Toward",
+            "Conntrack",
+        ],
+        rows: rows.collect(),
+    };
+    table.write(html);
+}
+
+/// The page of one namespace.
+fn link(name: &str) -> String {
+    let mut query = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
+    query.append_pair("netns", name);
+    query.finish()
+}
+
+fn utilization(html: &mut Html, one: &Diagnosed) {
+    let Some(ephemeral) = one.namespace.facts.ephemeral.measured() else {
+        return;
+    };
+    let (now, peak) = (ephemeral.utilization, ephemeral.peak);
+    let ids = [
+        FindingId::EphemeralDestination,
+        FindingId::EphemeralSource,
+        FindingId::EphemeralUdp,
+    ];
+    let rows = now.scopes().into_iter().zip(peak.scopes()).zip(ids);
+    let rows = rows
+        // Without a dump there is no figure, not one of zero.
+        .filter(|(((protocol, ..), _), _)| *protocol == "tcp" || ephemeral.sources.udp.is_some())
+        .map(|(((protocol, scope, now), (.., peak)), id)| {
+            vec![
+                Cell::text(protocol),
+                Cell::text(scope),
+                Cell::Share(now, one.severity(id, None)),
+                Cell::Share(peak, None),
+            ]
+        });
+    let table = Table {
+        of: &one.namespace.name,
+        caption: "Ephemeral ports gone, worst of each".to_owned(),
+        columns: &["Protocol", "Scope", "Now", "Peak"],
+        rows: rows.collect(),
+    };
+    table.write(html);
+}
+
+fn destinations(html: &mut Html, one: &Diagnosed) {
+    let Some(ephemeral) = one.namespace.facts.ephemeral.measured() else {
+        return;
+    };
+    let rows: Vec<_> = worst(ephemeral)
+        .take(ROWS)
+        .map(|row| destination(one, ephemeral, row))
+        .collect();
+    if rows.is_empty() {
+        return html.paragraph("No ephemeral port is used toward any destination.");
+    }
+    let available = ephemeral.capacity.available_destination;
+    let table = Table {
+        of: &one.namespace.name,
+        caption: format!("Worst destinations, of {} ports each", grouped(available)),
+        columns: &[
+            "Source",
+            "Destination",
+            "Port",
+            "Used",
+            "Reusable",
+            "Free",
+            "Gone",
+            "Closes/s",
+            "Held by",
+        ],
+        rows,
+    };
+    table.write(html);
+}
+
+fn destination(one: &Diagnosed, ephemeral: &Ephemeral, row: &Destination) -> Vec<Cell> {
+    let pool = ephemeral.capacity.toward(row.blocked());
+    let (least, most) = (
+        ephemeral.free_at_least_toward(row),
+        ephemeral.free_toward(row),
+    );
+    let free = match least < most {
+        true => between(least, most),
+        false => grouped(most),
+    };
+    let subject = findings::toward(row);
+    let severity = one.severity(FindingId::EphemeralDestination, Some(&subject));
+    let holder = row.holder.as_ref().map_or_else(String::new, Holder::short);
+    vec![
+        Cell::text(row.source_label()),
+        Cell::text(row.destination),
+        Cell::port(row.port),
+        Cell::number(row.used),
+        Cell::number(row.reusable),
+        Cell::Number(free, most.into()),
+        Cell::Share(pool.share(), severity),
+        Cell::Number(rate(row.closes_per_second), row.closes_per_second),
+        Cell::text(holder),
+    ]
+}
+
+fn conntrack(html: &mut Html, one: &Diagnosed) {
+    let Some(found) = one.namespace.facts.conntrack.measured() else {
+        return;
+    };
+    let severity = one.severity(FindingId::ConntrackNearFull, None);
+    let (limit, gone) = match found.pool() {
+        None => (Cell::text("none"), Cell::Unknown),
+        Some(pool) => (
+            Cell::number(pool.capacity),
+            Cell::Share(pool.share(), severity),
+        ),
+    };
+    let table = Table {
+        of: &one.namespace.name,
+        caption: "Connection tracking".to_owned(),
+        columns: &["Entries", "Limit", "Full"],
+        rows: vec![vec![Cell::number(found.entries), limit, gone]],
+    };
+    table.write(html);
+}
+
+fn accept_queues(html: &mut Html, one: &Diagnosed) {
+    let Some(listeners) = one.namespace.facts.listeners.measured() else {
+        return;
+    };
+    let rows = listeners.queues.iter().take(ROWS).map(|queue| {
+        let subject = findings::queue_subject(queue);
+        let severity = one.severity(FindingId::AcceptQueue, Some(&subject));
+        vec![
+            Cell::text(queue.address),
+            Cell::port(queue.port),
+            Cell::number(queue.waiting),
+            Cell::number(queue.limit),
+            Cell::Share(queue.pool().share(), severity),
+        ]
+    });
+    let table = Table {
+        of: &one.namespace.name,
+        caption: "Fullest accept queues".to_owned(),
+        columns: &["Address", "Port", "Waiting", "Limit", "Full"],
+        rows: rows.collect(),
+    };
+    if !table.rows.is_empty() {
+        table.write(html);
+    }
+}

@@ -1,0 +1,113 @@
+//! What is wrong and toward whom: failed collectors, then findings, the worst first.
+
+use super::html::{Html, id};
+use super::page::Diagnosed;
+use crate::findings::{Finding, RUNBOOKS, Severity};
+use crate::snapshot::{NamespaceSnapshot, Snapshot};
+
+/// Failed collectors are no finding and have a runbook all the same.
+const OF_FAILURES: &str = "SockdiagCollectorFailing";
+
+/// The worst of all; figures that are missing may hide anything.
+pub fn worst(shown: &[Diagnosed]) -> Option<Severity> {
+    let findings = shown.iter().flat_map(|one| &one.findings);
+    findings.map(|finding| finding.severity).max()
+}
+
+pub fn write(html: &mut Html, snapshot: &Snapshot, shown: &[Diagnosed]) {
+    html.raw("<section aria-labelledby=\"wrong\">\n<h2 id=\"wrong\">What is wrong</h2>\n");
+    let failing: Vec<_> = shown
+        .iter()
+        .filter(|one| !one.namespace.facts.failures().is_empty())
+        .collect();
+    for one in &failing {
+        failures(html, one.namespace);
+    }
+    let mut all: Vec<_> = shown
+        .iter()
+        .flat_map(|one| one.findings.iter().map(move |finding| (one, finding)))
+        .collect();
+    // The sort is stable: those of one namespace stay in their order.
+    all.sort_by_key(|(_, finding)| std::cmp::Reverse(finding.severity));
+    for (at, (one, finding)) in all.iter().enumerate() {
+        write_finding(html, one, finding, at == 0);
+    }
+    if all.is_empty() && failing.is_empty() {
+        html.paragraph("Nothing that is known of.");
+    }
+    let elsewhere = snapshot.namespaces.len() - shown.len();
+    if elsewhere > 0 {
+        html.raw("<p>");
+        html.link(
+            "/",
+            format_args!("All {} network namespaces", elsewhere + shown.len()),
+        );
+        html.raw("</p>\n");
+    }
+    html.raw("</section>\n");
+}
+
+fn failures(html: &mut Html, namespace: &NamespaceSnapshot) {
+    html.raw("<article class=\"finding critical\"");
+    html.attribute("id", id("failed", &namespace.name));
+    html.raw(">\n<h3>");
+    html.text(format_args!(
+        "Failed collectors in network namespace {}",
+        namespace.name
+    ));
+    html.raw("</h3>\n");
+    let all = namespace.facts.failures().into_iter();
+    html.list(all.map(|down| format!("{}: {}", down.collectors.join(", "), down.failure.message)));
+    runbook(html, OF_FAILURES);
+    html.raw("</article>\n");
+}
+
+fn write_finding(html: &mut Html, one: &Diagnosed, finding: &Finding, is_open: bool) {
+    let (name, severity) = (&one.namespace.name, finding.severity.label());
+    html.raw("<article");
+    html.attribute("class", format_args!("finding {severity}"));
+    html.attribute(
+        "id",
+        id("finding", (name, finding.id.as_str(), &finding.subject)),
+    );
+    html.raw(">\n<h3><span");
+    html.attribute("class", format_args!("badge {severity}"));
+    html.raw(">");
+    html.text(severity);
+    html.raw("</span> ");
+    // Of the exporter's own it need not be said.
+    if !one.is_own {
+        html.text(format_args!("{name}: "));
+    }
+    html.text(&finding.subject);
+    html.raw("</h3>\n");
+    html.paragraph(&finding.what);
+    html.raw(if is_open {
+        "<details open><summary>"
+    } else {
+        "<details><summary>"
+    });
+    html.text(format_args!("Why, and what helps ({})", finding.id));
+    html.raw("</summary>\n");
+    html.list(&finding.because);
+    if !finding.advice.is_empty() {
+        html.raw("<p>To do:</p>\n");
+        let advice = finding.advice.iter();
+        html.list(advice.map(|advice| match &advice.risk {
+            Some(risk) => format!("{} Risk: {risk}", advice.what),
+            None => advice.what.clone(),
+        }));
+    }
+    html.raw("</details>\n");
+    runbook(html, finding.id.runbook());
+    html.raw("</article>\n");
+}
+
+fn runbook(html: &mut Html, name: &str) {
+    html.raw("<p>");
+    html.link(
+        format_args!("{RUNBOOKS}{name}.md"),
+        format_args!("Runbook {name}"),
+    );
+    html.raw("</p>\n");
+}
