@@ -11,6 +11,6 @@ for tool in "$@"; do
     grep -qs "\"$tool $version " "$root/.crates.toml" && continue
     echo "installing $tool $version into $root" >&2
     # Not into the target directory of the project, nor with its flags: these are tools, not what is released.
-    (cd / && env -u RUSTFLAGS -u CARGO_TARGET_DIR -u SOURCE_DATE_EPOCH CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+    (cd / && env -u RUSTFLAGS -u CARGO_TARGET_DIR -u SOURCE_DATE_EPOCH CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=0 \
         cargo install --quiet --locked --root "$root" --version "$version" "$tool")
 done
