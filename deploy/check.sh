@@ -44,17 +44,26 @@ tools() (
         apt-get -o DPkg::Lock::Timeout=300 install -qy --no-install-recommends "${missing[@]}" >/dev/null
 )
 
-# Python with what kubernetes/requirements.txt names: this one, or in CI one of its own with these very versions.
-kubernetes() {
+# Python with what a requirements.txt names: this one, or in CI one of its own with these very versions.
+python() {
     local python=python3 venv=../target/deploy-venv
-    export PYTHONDONTWRITEBYTECODE=1
     if [ "$ci" = true ]; then
         python=$venv/bin/python
         # One left half made has a python and no pip.
         "$python" -m pip --version >/dev/null 2>&1 || python3 -m venv --clear "$venv" || return 1
-        "$python" -m pip install -q --disable-pip-version-check --no-warn-script-location -r kubernetes/requirements.txt || return 1
+        "$python" -m pip install -q --disable-pip-version-check --no-warn-script-location \
+            -r kubernetes/requirements.txt -r helm/requirements.txt || return 1
     fi
-    kubernetes/rules.py --check && "$python" kubernetes/check.py
+    PYTHONDONTWRITEBYTECODE=1 "$python" "$@"
+}
+
+kubernetes() {
+    PYTHONDONTWRITEBYTECODE=1 kubernetes/rules.py --check && python kubernetes/check.py
+}
+
+workflow() {
+    python -c 'import check_jsonschema' 2>/dev/null || { echo "check-jsonschema is missing: pip install -r deploy/kubernetes/requirements.txt" >&2; return 2; }
+    python -m check_jsonschema --builtin-schema vendor.github-workflows ../.github/workflows/release.yml
 }
 
 [ "$ci" != true ] || check "tools" tools
@@ -62,6 +71,8 @@ check "Grafana dashboards" grafana/check.sh
 check "Prometheus rules and Alertmanager example" prometheus/check.sh
 check "systemd units" systemd/check.sh
 check "Kubernetes manifests" kubernetes
+check "Helm chart" python helm/check.py
+check "release workflow" workflow
 check "compose file" compose/check.sh
 check "shell scripts" bash -c 'for script in *.sh */*.sh; do bash -n "$script" || exit 1; done'
 if [ -x "${SOCKDIAG_EXPORTER:-../target/release/sockdiag-exporter}" ] || [ "$ci" = true ]; then
