@@ -14,6 +14,9 @@ pub const WORST: usize = 5;
 const DESTINATIONS: usize = 8;
 const QUEUES: usize = 6;
 
+/// From which share on a destination beside the worst is a line worth looking at: less reads 0.0%.
+const NOTABLE: f64 = 0.001;
+
 /// Lines of a namespace: six that there is one of, and those.
 pub const MOST: usize = 6 + DESTINATIONS + QUEUES;
 
@@ -118,10 +121,13 @@ pub(super) fn of(facts: &Facts) -> Vec<Now> {
         one(Line::Conntrack, pool.share());
     }
     if let Some(ports) = facts.ephemeral.measured() {
-        now.extend(worst(ports).enumerate().map(|(rank, row)| Now {
-            line: Line::Toward(row.into()),
-            value: ports.capacity.toward(row.blocked()).share(),
-            is_worst: rank < WORST,
+        now.extend(worst(ports).enumerate().map(|(rank, row)| {
+            let value = ports.capacity.toward(row.blocked()).share();
+            Now {
+                line: Line::Toward(row.into()),
+                value,
+                is_worst: rank == 0 || (rank < WORST && value >= NOTABLE),
+            }
         }));
     }
     let queues = facts.listeners.measured().into_iter();

@@ -119,6 +119,8 @@ fn a_file_is_sent_again_only_when_it_has_changed() {
     let server = Server::start(ROOMY);
     for (path, kind) in [
         ("/static/page.js", "text/javascript; charset=utf-8"),
+        ("/static/change.js", "text/javascript; charset=utf-8"),
+        ("/static/sort.js", "text/javascript; charset=utf-8"),
         ("/static/page.css", "text/css; charset=utf-8"),
         ("/static/icon.svg", "image/svg+xml"),
     ] {

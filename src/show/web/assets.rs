@@ -1,4 +1,4 @@
-//! The files beside the page: its script, its style and its icon, as they were built in.
+//! The files beside the page: its scripts, its style and its icon, as they were built in.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 
 use super::routes::not_found;
 
-const FILES: [(&str, &str, &str); 3] = [
-    (
-        "page.js",
-        "text/javascript; charset=utf-8",
-        include_str!("static/page.js"),
-    ),
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+const FILES: [(&str, &str, &str); 5] = [
+    ("page.js", SCRIPT, include_str!("static/page.js")),
+    ("change.js", SCRIPT, include_str!("static/change.js")),
+    ("sort.js", SCRIPT, include_str!("static/sort.js")),
     (
         "page.css",
         "text/css; charset=utf-8",

@@ -24,6 +24,8 @@ const LINKS: [(&str, &str); 3] = [
 
 /// How often a page without a snapshot asks for one.
 const WAITING: Duration = Duration::from_secs(2);
+/// Namespaces that are shown with all figures: there may be hundreds.
+const IN_FULL: usize = 10;
 /// Nobody reads faster than that.
 const QUICKEST: Duration = Duration::from_secs(1);
 
@@ -100,7 +102,7 @@ impl Content<'_> {
         html.element("title", title);
         html.raw("<link rel=\"icon\" href=\"/static/icon.svg\">\n");
         html.raw("<link rel=\"stylesheet\" href=\"/static/page.css\">\n");
-        html.raw("<script src=\"/static/page.js\" defer></script>\n<noscript><meta http-equiv=\"refresh\"");
+        html.raw("<script type=\"module\" src=\"/static/page.js\"></script>\n<noscript><meta http-equiv=\"refresh\"");
         // A poll that stretches over a part of a second is in by the next full one.
         let beat = self.beat();
         let seconds = beat.as_secs() + u64::from(beat.subsec_nanos() > 0);
@@ -133,7 +135,7 @@ impl Content<'_> {
         self.picker(html);
         html.raw("</div>\n");
         // Of the script: hidden without it.
-        html.raw("<p id=\"control\" hidden><button type=\"button\" id=\"pause\" aria-pressed=\"false\">Pause</button> <span id=\"state\" role=\"status\"></span></p>\n");
+        html.raw("<p id=\"control\" hidden><button type=\"button\" id=\"pause\" aria-pressed=\"false\">Pause</button> <strong id=\"state\" role=\"status\"></strong> <span id=\"ago\"></span></p>\n");
         html.raw("<p id=\"news\" class=\"unseen\" role=\"status\"></p>\n</header>\n");
     }
 
@@ -188,7 +190,8 @@ impl Content<'_> {
         let is_in_full = |one: &&Diagnosed| {
             self.netns.is_some() || namespaces::is_in_full(one.is_own, one.namespace, &one.findings)
         };
-        for one in shown.iter().filter(is_in_full) {
+        let in_full: Vec<_> = shown.iter().filter(is_in_full).collect();
+        for one in in_full.iter().take(IN_FULL) {
             let id = super::html::id("netns", &one.namespace.name);
             html.raw("<section");
             html.attribute("aria-labelledby", &id);
@@ -200,6 +203,12 @@ impl Content<'_> {
             plots::write(html, one.namespace, self.history);
             figures::write(html, one);
             html.raw("</section>\n");
+        }
+        if in_full.len() > IN_FULL {
+            html.paragraph(format_args!(
+                "{} more network namespaces are in trouble: pick one.",
+                in_full.len() - IN_FULL
+            ));
         }
     }
 }

@@ -61,7 +61,7 @@ impl PlotLine {
     fn figures(&self, unit: Unit) -> String {
         let now = match self.now {
             Some(now) if now.is_finite() => format!("{} now", unit.write(now)),
-            _ => "not measured now".to_owned(),
+            _ => "no figure now".to_owned(),
         };
         match self.highest() {
             Some(highest) => format!("{now}, {} at most", unit.write(highest)),

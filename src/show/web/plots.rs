@@ -6,10 +6,12 @@ use crate::history::{self, History, Line, Lines, WORST, closing_most};
 use crate::model::figures::endpoint;
 use crate::snapshot::NamespaceSnapshot;
 
-/// A line's name in this plot; none where it stands in another.
-type Label = fn(&Line) -> Option<String>;
+/// A line's place and name in a plot; those in the same place stand by how bad they were. None
+/// where it is another plot's.
+type Label = Option<(u8, String)>;
+type Namer = fn(&Line) -> Label;
 
-const PLOTS: [(&str, Unit, Label); 5] = [
+const PLOTS: [(&str, Unit, Namer); 5] = [
     (
         "Ephemeral ports gone, worst of each pool",
         Unit::Share,
@@ -48,8 +50,8 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
     }
     html.raw("</div>\n");
     let ports = namespace.facts.ephemeral.measured();
-    let most = ports.and_then(|ports| Some((closing_most(ports)?, ports)));
-    if let Some((row, _)) = most.filter(|(row, _)| row.closes_per_second > 0.0) {
+    let most = ports.and_then(closing_most);
+    if let Some(row) = most.filter(|row| row.closes_per_second > 0.0) {
         html.paragraph(format_args!(
             "Most closes go toward {}.",
             history::Toward::from(row)
@@ -58,57 +60,61 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
 }
 
 /// Those that were worst within the ten minutes: what is over by now counts, too.
-fn lines(namespace: &NamespaceSnapshot, past: &Lines, label: Label) -> Vec<PlotLine> {
+fn lines(namespace: &NamespaceSnapshot, past: &Lines, label: Namer) -> Vec<PlotLine> {
     let now = history::now(&namespace.facts);
     let line = |(line, points): &(Line, Vec<history::Point>)| {
         let now = now.iter().find(|(other, _)| other == line);
-        Some(PlotLine {
-            label: label(line)?,
+        let (rank, label) = label(line)?;
+        let line = PlotLine {
+            label,
             now: now.map(|&(_, value)| value),
             points: points.clone(),
-        })
+        };
+        Some((rank, line))
     };
     let mut lines: Vec<_> = past.iter().filter_map(line).collect();
-    lines.sort_by(|a, b| {
+    lines.sort_by(|(rank, a), (other, b)| {
         let highest = |line: &PlotLine| line.highest().unwrap_or_default();
-        (highest(b).total_cmp(&highest(a))).then_with(|| a.label.cmp(&b.label))
+        let worse = highest(b).total_cmp(&highest(a));
+        rank.cmp(other)
+            .then(worse)
+            .then_with(|| a.label.cmp(&b.label))
     });
     lines.truncate(WORST);
-    lines
+    lines.into_iter().map(|(_, line)| line).collect()
 }
 
-fn pool(line: &Line) -> Option<String> {
-    let label = match line {
-        Line::TcpDestination => "TCP, one destination",
-        Line::TcpSource => "TCP, one source (bind first)",
-        Line::UdpSource => "UDP, one source",
-        _ => return None,
-    };
-    Some(label.to_owned())
-}
-
-fn toward(line: &Line) -> Option<String> {
+fn pool(line: &Line) -> Label {
     match line {
-        Line::Toward(toward) => Some(toward.to_string()),
+        Line::TcpDestination => Some((0, "TCP, one destination".to_owned())),
+        Line::TcpSource => Some((1, "TCP, one source (bind first)".to_owned())),
+        Line::UdpSource => Some((2, "UDP, one source".to_owned())),
         _ => None,
     }
 }
 
-fn closes(line: &Line) -> Option<String> {
+fn toward(line: &Line) -> Label {
     match line {
-        Line::Closes => Some("closes".to_owned()),
-        Line::Sustainable => Some("sustainable".to_owned()),
+        Line::Toward(toward) => Some((0, toward.to_string())),
         _ => None,
     }
 }
 
-fn conntrack(line: &Line) -> Option<String> {
-    (*line == Line::Conntrack).then(|| "entries of the limit".to_owned())
+fn closes(line: &Line) -> Label {
+    match line {
+        Line::Closes => Some((0, "closes".to_owned())),
+        Line::Sustainable => Some((1, "sustainable".to_owned())),
+        _ => None,
+    }
 }
 
-fn queue(line: &Line) -> Option<String> {
+fn conntrack(line: &Line) -> Label {
+    (*line == Line::Conntrack).then(|| (0, "entries of the limit".to_owned()))
+}
+
+fn queue(line: &Line) -> Label {
     match *line {
-        Line::Queue(address, port) => Some(endpoint(address, port)),
+        Line::Queue(address, port) => Some((0, endpoint(address, port))),
         _ => None,
     }
 }

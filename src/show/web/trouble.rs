@@ -5,6 +5,8 @@ use super::page::Diagnosed;
 use crate::findings::{Finding, RUNBOOKS, Severity};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 
+/// Of failures and of findings so many are shown: there may be hundreds of namespaces.
+const MOST: usize = 30;
 /// Failed collectors are no finding and have a runbook all the same.
 const OF_FAILURES: &str = "SockdiagCollectorFailing";
 
@@ -20,20 +22,34 @@ pub fn write(html: &mut Html, snapshot: &Snapshot, shown: &[Diagnosed]) {
         .iter()
         .filter(|one| !one.namespace.facts.failures().is_empty())
         .collect();
-    for one in &failing {
+    for one in failing.iter().take(MOST) {
         failures(html, one.namespace);
+    }
+    if failing.len() > MOST {
+        html.paragraph(format_args!(
+            "Collectors fail in {} more network namespaces.",
+            failing.len() - MOST
+        ));
     }
     let mut all: Vec<_> = shown
         .iter()
         .flat_map(|one| one.findings.iter().map(move |finding| (one, finding)))
         .collect();
-    // The sort is stable: those of one namespace stay in their order.
-    all.sort_by_key(|(_, finding)| std::cmp::Reverse(finding.severity));
-    for (at, (one, finding)) in all.iter().enumerate() {
+    all.sort_by(|(_, a), (_, b)| {
+        let order = a.severity.cmp(&b.severity);
+        order.then(a.share.total_cmp(&b.share)).reverse()
+    });
+    for (at, (one, finding)) in all.iter().take(MOST).enumerate() {
         write_finding(html, one, finding, at == 0);
     }
+    if all.len() > MOST {
+        html.paragraph(format_args!(
+            "And {} more, none of them worse: pick a namespace.",
+            all.len() - MOST
+        ));
+    }
     if all.is_empty() && failing.is_empty() {
-        html.paragraph("Nothing that is known of.");
+        html.paragraph("Nothing is known to be wrong.");
     }
     let elsewhere = snapshot.namespaces.len() - shown.len();
     if elsewhere > 0 {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::subjects::conntrack::Conntrack;
+use crate::subjects::section::Section;
 
 fn namespace(name: &str) -> NamespaceSnapshot {
     NamespaceSnapshot {
@@ -77,4 +79,28 @@ fn namespaces_are_to_choose_from_where_there_are_several() {
         gone.contains("no network namespace &lt;b&gt; here"),
         "{gone}"
     );
+}
+
+#[test]
+fn hundreds_of_namespaces_in_trouble_make_no_endless_page() {
+    let full = |at| NamespaceSnapshot {
+        facts: crate::subjects::Facts {
+            conntrack: Section::Measured(Conntrack {
+                entries: 95,
+                limit: 100,
+                buckets: None,
+                events: None,
+            }),
+            ..Default::default()
+        },
+        ..namespace(&format!("pod-{at}"))
+    };
+    let mut all = snapshot(SystemTime::now(), WAITING, &["host"]);
+    all.namespaces.extend((0..500).map(full));
+    let page = page(Some(&all), None);
+    assert_eq!(page.matches("<article ").count(), 30);
+    assert!(page.contains("And 470 more, none of them worse"), "{page}");
+    assert_eq!(page.matches("<h2 id=\"netns-").count(), 10);
+    assert!(page.contains("491 more network namespaces are in trouble"));
+    assert!(page.len() < 256 * 1024, "{}", page.len());
 }

@@ -71,7 +71,7 @@ fn nothing_is_no_line_and_one_point_is_a_dot() {
     assert_eq!(path(&[], Some(f64::INFINITY), 1.0), "");
     assert_eq!(path(&[], Some(0.0), 1.0), "M314.0 102.0h0");
     let page = plot(Unit::Share, "a", Vec::new(), None);
-    assert!(page.contains("a: not measured now</li>"), "{page}");
+    assert!(page.contains("a: no figure now</li>"), "{page}");
 }
 
 #[test]

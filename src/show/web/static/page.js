@@ -1,15 +1,16 @@
 // Keeps the page up to date: fetches it anew at the poll's beat and changes what has changed in
-// place, so that scroll, focus, selection and open details stay as they are. Sorts tables, and
-// writes times in the reader's zone. Without it the page reloads itself.
-"use strict";
+// place, so that scroll, focus, selection and open details stay as they are. Writes times in the
+// reader's zone. Without it the page reloads itself.
+
+import { change } from "./change.js";
+import { makeSortable, onSort } from "./sort.js";
 
 const byId = (id) => document.getElementById(id);
 const main = byId("main");
 const state = byId("state");
+const ago = byId("ago");
 const pause = byId("pause");
 
-// Which column each table is sorted by: key of the table to { column, down }.
-const sorted = new Map();
 let timer = 0;
 let request = null;
 let isPaused = false;
@@ -35,130 +36,26 @@ function writeTimes(root) {
   }
 }
 
-// Tables
-
-function value(row, column) {
-  const cell = row.cells[column];
-  if (cell.dataset.value !== undefined) {
-    return Number(cell.dataset.value);
+// Where the reader looks, unless that is the top: what comes and goes above does not move it.
+function lookedAt() {
+  if (scrollY === 0) {
+    return null;
   }
-  return cell.textContent;
+  const focused = document.activeElement;
+  const top = focused.getBoundingClientRect().top;
+  if (main.contains(focused) && focused !== main && top >= 0 && top < innerHeight) {
+    return focused;
+  }
+  const places = [0.1, 0.3, 0.5, 0.7].map((part) => document.elementFromPoint(innerWidth / 2, innerHeight * part));
+  return places.find((place) => place !== null && place !== main && main.contains(place)) ?? null;
 }
 
-function compare(a, b) {
-  if (typeof a === "number" && typeof b === "number") {
-    return a - b;
-  }
-  // What was not measured stands below every number.
-  if (typeof a !== typeof b) {
-    return typeof a === "number" ? 1 : -1;
-  }
-  return a.localeCompare(b, undefined, { numeric: true });
-}
-
-function sortTable(table) {
-  const by = sorted.get(table.dataset.sortKey);
-  const heads = table.tHead.rows[0].cells;
-  for (const [column, head] of [...heads].entries()) {
-    const isIt = by !== undefined && by.column === column;
-    if (isIt) {
-      head.setAttribute("aria-sort", by.down ? "descending" : "ascending");
-    } else {
-      head.removeAttribute("aria-sort");
-    }
-  }
-  if (by === undefined || by.column >= heads.length) {
-    return;
-  }
-  const rows = [...table.tBodies[0].rows];
-  const sign = by.down ? -1 : 1;
-  rows.sort((a, b) => sign * compare(value(a, by.column), value(b, by.column)));
-  table.tBodies[0].append(...rows);
-}
-
-function makeSortable(root) {
-  for (const table of root.querySelectorAll("table[data-sort-key]")) {
-    for (const head of table.tHead.rows[0].cells) {
-      if (head.firstElementChild === null) {
-        const button = head.ownerDocument.createElement("button");
-        button.type = "button";
-        button.className = "sort";
-        button.textContent = head.textContent;
-        head.replaceChildren(button);
-      }
-    }
-    sortTable(table);
-  }
-}
-
-function onSort(button) {
-  const head = button.parentElement;
-  const table = head.closest("table");
-  const known = sorted.get(table.dataset.sortKey);
-  const column = head.cellIndex;
-  // Figures are looked at from the worst on, names from A on.
-  const down =
-    known !== undefined && known.column === column ? !known.down : head.classList.contains("number");
-  sorted.set(table.dataset.sortKey, { column, down });
-  sortTable(table);
-}
-
-// Changes in place
-
-const isText = (node) => node.nodeType === Node.TEXT_NODE;
-const isAlike = (a, b) => a.nodeName === b.nodeName && (isText(a) || a.id === b.id);
-
-function copyAttributes(from, to) {
-  for (const { name } of [...to.attributes]) {
-    // Whether details are open is up to the reader.
-    if (!from.hasAttribute(name) && !(name === "open" && to.nodeName === "DETAILS")) {
-      to.removeAttribute(name);
-    }
-  }
-  for (const { name, value: text } of from.attributes) {
-    if (to.getAttribute(name) !== text && !(name === "open" && to.nodeName === "DETAILS")) {
-      to.setAttribute(name, text);
-    }
-  }
-}
-
-// Makes `old` like `wanted`, with as many of its own nodes as can be.
-function change(old, wanted) {
-  const ids = new Set([...wanted.children].map((child) => child.id));
-  for (const child of [...old.children]) {
-    if (child.id && !ids.has(child.id)) {
-      child.remove();
-    }
-  }
-  old.normalize();
-  let at = old.firstChild;
-  for (const child of [...wanted.childNodes]) {
-    let kept = at;
-    if (!isText(child) && child.id) {
-      kept = [...old.childNodes].find((node) => node.id === child.id && isAlike(node, child));
-    }
-    if (kept === null || kept === undefined || !isAlike(kept, child)) {
-      old.insertBefore(document.importNode(child, true), at);
-      continue;
-    }
-    // One that has moved up.
-    if (kept !== at) {
-      old.insertBefore(kept, at);
-    }
-    at = kept.nextSibling;
-    if (isText(child)) {
-      if (kept.data !== child.data) {
-        kept.data = child.data;
-      }
-    } else {
-      copyAttributes(child, kept);
-      change(kept, child);
-    }
-  }
-  while (at !== null) {
-    const next = at.nextSibling;
-    at.remove();
-    at = next;
+function changeInPlace(wanted) {
+  const place = lookedAt();
+  const before = place?.getBoundingClientRect().top;
+  change(main, wanted);
+  if (place?.isConnected) {
+    scrollBy({ top: place.getBoundingClientRect().top - before, behavior: "instant" });
   }
 }
 
@@ -178,30 +75,33 @@ function tellNews(before, now) {
 
 // The beat
 
+// How long ago is not read out each second: it stands beside what is.
 function writeState() {
-  const seconds = Math.round((Date.now() - updated) / 1000);
-  let text = "";
+  let text = isPaused ? "Paused." : "";
+  let since = "";
   if (failure !== "") {
-    text = `Cannot be updated (${failure}). Last updated ${seconds} s ago.`;
-  } else if (isPaused) {
-    text = "Paused.";
+    text = `Cannot be updated: ${failure}.`;
+    since = `Last updated ${Math.round((Date.now() - updated) / 1000)} s ago.`;
   }
   document.body.classList.toggle("old", failure !== "");
+  ago.textContent = since;
   if (state.textContent !== text) {
     state.textContent = text;
   }
 }
 
+class NotThePage extends Error {}
+
 function show(text) {
   const page = new DOMParser().parseFromString(text, "text/html");
   const wanted = page.getElementById("main");
   if (wanted === null) {
-    throw new Error("not the exporter's page");
+    throw new NotThePage();
   }
   writeTimes(wanted);
   makeSortable(wanted);
   const before = findings(main);
-  change(main, wanted);
+  changeInPlace(wanted);
   tellNews(before, findings(main));
   document.title = page.title;
   document.body.dataset.beat = page.body.dataset.beat;
@@ -230,7 +130,7 @@ async function refresh() {
     if (request !== mine) {
       return;
     }
-    failure = mine.signal.aborted ? "no answer" : "no connection";
+    failure = error instanceof NotThePage ? "the answer is not the exporter's page" : "no answer";
   } finally {
     clearTimeout(limit);
   }
@@ -271,7 +171,6 @@ document.addEventListener("click", (event) => {
     onSort(button);
   }
 });
-byId("picker").addEventListener("change", (event) => event.target.form?.requestSubmit());
 
 // Paper shows what is folded up on the screen.
 let unfolded = [];
