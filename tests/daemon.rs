@@ -10,6 +10,7 @@ mod daemon {
     pub mod gate;
     pub mod library;
     pub mod life;
+    pub mod page;
     pub mod refusals;
     pub mod sandbox;
     pub mod systemd;
