@@ -12,6 +12,7 @@ mod daemon {
     pub mod library;
     pub mod life;
     pub mod mounts;
+    pub mod page;
     pub mod refusals;
     pub mod sandbox;
     pub mod scarcity;

@@ -36,6 +36,9 @@ fn figures(ports: &Ephemeral, row: &Destination) -> PortFigures {
     }
 }
 
+/// The subject of what all destinations share.
+pub(super) const ANY: &str = "any destination";
+
 /// Toward whom, from where.
 pub fn subject(row: &Destination) -> String {
     let to = endpoint(row.destination, row.port);
@@ -71,7 +74,7 @@ fn capacity(ports: &Ephemeral) -> Option<Finding> {
         }),
         ..Finding::new(
             FindingId::EphemeralDestination,
-            "any destination".to_owned(),
+            ANY.to_owned(),
             severity,
             share,
             match left {

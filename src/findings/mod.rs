@@ -240,6 +240,16 @@ pub fn severity(findings: &[Finding], id: FindingId, subject: Option<&str>) -> O
     of_it.map(|finding| finding.severity).max()
 }
 
+/// The same of the worst destination: that the range is short for all is another thing, and
+/// says nothing about the share that is gone toward one.
+pub fn destination_severity(findings: &[Finding]) -> Option<Severity> {
+    let of_one = |finding: &&Finding| {
+        finding.id == FindingId::EphemeralDestination && finding.subject != destinations::ANY
+    };
+    let of_one = findings.iter().filter(of_one);
+    of_one.map(|finding| finding.severity).max()
+}
+
 /// Everything that is wrong, the worst first.
 pub fn diagnose(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let mut findings = destinations::findings(facts, trends);

@@ -236,3 +236,28 @@ fn the_worst_comes_first_and_json_has_every_field() {
     assert!(json["exhausted_in_seconds"].is_u64());
     assert_eq!(json["severity"], "warning");
 }
+
+#[test]
+fn how_bad_a_figure_is_comes_from_its_own_findings_alone() {
+    let finding = |id, subject: &str, severity| {
+        Finding::new(id, subject.to_owned(), severity, 0.5, String::new())
+    };
+    let found = [
+        finding(
+            FindingId::EphemeralDestination,
+            destinations::ANY,
+            Severity::Critical,
+        ),
+        finding(FindingId::EphemeralDestination, "a", Severity::Notice),
+        finding(FindingId::EphemeralDestination, "b", Severity::Warning),
+        finding(FindingId::AcceptQueue, "a", Severity::Critical),
+    ];
+    let of = |id, subject| severity(&found, id, subject);
+    let destination = FindingId::EphemeralDestination;
+    assert_eq!(of(destination, Some("a")), Some(Severity::Notice));
+    assert_eq!(of(destination, Some("c")), None);
+    assert_eq!(of(FindingId::AcceptQueue, None), Some(Severity::Critical));
+    assert_eq!(of(FindingId::SynSent, None), None);
+    assert_eq!(destination_severity(&found), Some(Severity::Warning));
+    assert_eq!(destination_severity(&found[..1]), None);
+}

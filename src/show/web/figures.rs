@@ -36,11 +36,8 @@ pub fn others(html: &mut Html, snapshot: &Snapshot) {
     let share =
         |share: Option<f64>, severity| share.map_or(Cell::Unknown, |s| Cell::Share(s, severity));
     let rows = rows.into_iter().map(|row| {
-        let severity = |id| findings::severity(&row.findings, id, None);
-        let (ports, table) = (
-            severity(FindingId::EphemeralDestination),
-            severity(FindingId::ConntrackNearFull),
-        );
+        let ports = findings::destination_severity(&row.findings);
+        let table = findings::severity(&row.findings, FindingId::ConntrackNearFull, None);
         vec![
             Cell::Link(link(row.name), row.name.to_owned()),
             Cell::Share(row.bound, None),
@@ -79,20 +76,20 @@ fn utilization(html: &mut Html, one: &Diagnosed) {
         return;
     };
     let (now, peak) = (ephemeral.utilization, ephemeral.peak);
-    let ids = [
-        FindingId::EphemeralDestination,
-        FindingId::EphemeralSource,
-        FindingId::EphemeralUdp,
+    let severities = [
+        findings::destination_severity(&one.findings),
+        one.severity(FindingId::EphemeralSource, None),
+        one.severity(FindingId::EphemeralUdp, None),
     ];
-    let rows = now.scopes().into_iter().zip(peak.scopes()).zip(ids);
+    let rows = now.scopes().into_iter().zip(peak.scopes()).zip(severities);
     let rows = rows
         // Without a dump there is no figure, not one of zero.
         .filter(|(((protocol, ..), _), _)| *protocol == "tcp" || ephemeral.sources.udp.is_some())
-        .map(|(((protocol, scope, now), (.., peak)), id)| {
+        .map(|(((protocol, scope, now), (.., peak)), severity)| {
             vec![
                 Cell::text(protocol),
                 Cell::text(scope),
-                Cell::Share(now, one.severity(id, None)),
+                Cell::Share(now, severity),
                 Cell::Share(peak, None),
             ]
         });

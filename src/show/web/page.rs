@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::html::Html;
+use super::table::heading_id;
 use super::{figures, plots, trouble};
 use crate::findings::Finding;
 use crate::history::History;
@@ -192,7 +193,7 @@ impl Content<'_> {
         };
         let in_full: Vec<_> = shown.iter().filter(is_in_full).collect();
         for one in in_full.iter().take(IN_FULL) {
-            let id = super::html::id("netns", &one.namespace.name);
+            let id = heading_id(&one.namespace.name);
             html.raw("<section");
             html.attribute("aria-labelledby", &id);
             html.raw(">\n<h2");

@@ -37,18 +37,27 @@ impl Cell {
 
 /// A table that scrolls by itself where the screen is narrower.
 pub struct Table<'t> {
-    /// What tells it from the same table of other namespaces.
+    /// The namespace that tells it from the same table of others; empty where there is none.
     pub of: &'t str,
     pub caption: String,
     pub columns: &'t [&'t str],
     pub rows: Vec<Vec<Cell>>,
 }
 
+/// Of the heading of a namespace.
+pub fn heading_id(name: &str) -> String {
+    id("netns", name)
+}
+
 impl Table<'_> {
     pub fn write(&self, html: &mut Html) {
         let id = id("table", (self.of, self.columns));
         html.raw("<div class=\"scroll\" role=\"region\" tabindex=\"0\"");
-        html.attribute("aria-labelledby", &id);
+        // With several namespaces the captions repeat: the heading above tells them apart.
+        match self.of {
+            "" => html.attribute("aria-labelledby", &id),
+            name => html.attribute("aria-labelledby", format_args!("{id} {}", heading_id(name))),
+        }
         html.raw("><table");
         html.attribute("data-sort-key", &id);
         html.raw(">\n<caption");
