@@ -17,7 +17,7 @@ import subprocess
 import sys
 
 from farm import EXAMPLES, farm, machine, running
-from tools import EXPORTER, PORT, Unavailable, exporter_daemon, node_exporter_daemon, version
+from tools import EXPORTER, PORT, Unavailable, exporter_daemon, node_exporter_daemon, tls_and_password, version
 
 COLUMNS = ["sockets", "what", "session", "beside", "round", "count", "errors", "stolen", "p50_us", "p99_us", "max_us", "note"]
 
@@ -131,18 +131,32 @@ def main():
     parser.add_argument("--sockets", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=10, help="for each measurement")
+    parser.add_argument("--tls", action="store_true", help="scrape over TLS, with an RSA key of 2048 bits; no connects then")
+    parser.add_argument("--password", action="store_true", help="scrape with basic authentication; no connects then")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "results")
     arguments = parser.parse_args()
 
     if arguments.seconds > 50:
         parser.error("--seconds: 50 at most, or a dump falls into the control without any")
 
+    with contextlib.ExitStack() as stack:
+        access = []
+        if arguments.tls or arguments.password:
+            access = stack.enter_context(tls_and_password(arguments.tls, arguments.password))
+        run(arguments, access)
+
+
+def run(arguments, access):
     measured = version(EXPORTER)
     connect = latency("connect", seconds=arguments.seconds)
-    scrape = latency("scrape", f"127.0.0.1:{PORT}", seconds=arguments.seconds)
+    scrape = latency("scrape", f"127.0.0.1:{PORT}", *access, seconds=arguments.seconds)
     connects = [("connect + accept", "one of many", beside, CONNECT_BESIDE[beside], connect) for beside in CONNECT_BESIDE]
     scrapes = [("scrape by 50 at once", session, beside, SCRAPE_BESIDE[beside], scrape)
                for session in SESSIONS for beside in SCRAPE_BESIDE]
+    # node_exporter's loop, which the connects have beside them, knows no password.
+    connects = [] if access else connects
+    options = " --tls" * arguments.tls + " --password" * arguments.password
+    name = "latency" + options.replace(" --", "-")
     rows = []
     for sockets, cases in (1_000, scrapes), (arguments.sockets, connects + scrapes):
         with farm(sockets, 2_000):
@@ -153,14 +167,14 @@ def main():
     rows.sort(key=lambda row: (row["sockets"], row["what"], row["session"], row["beside"], row["round"]))
 
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "latency.csv").open("w", newline="") as raw:
+    with (arguments.out / f"{name}.csv").open("w", newline="") as raw:
         writer = csv.DictWriter(raw, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    lines = [f"`bench/latency.py --sockets {arguments.sockets} --rounds {arguments.rounds} --seconds {arguments.seconds}`  ",
+    lines = [f"`bench/latency.py --sockets {arguments.sockets} --rounds {arguments.rounds} --seconds {arguments.seconds}{options}`  ",
              f"{machine()}; {measured}. Medians over the rounds; the maximum is of all of them.\n", *table(rows)]
     text = "\n".join(lines) + "\n"
-    (arguments.out / "latency.md").write_text(text)
+    (arguments.out / f"{name}.md").write_text(text)
     print(text)
 
 

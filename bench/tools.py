@@ -4,6 +4,7 @@ Each function measures one tool in the current namespace and returns its Cost
 for one dump of the socket table, or raises Unavailable.
 """
 
+import base64
 import contextlib
 import dataclasses
 import http.client
@@ -11,6 +12,7 @@ import os
 import pathlib
 import re
 import shutil
+import ssl
 import statistics
 import subprocess
 import tempfile
@@ -171,10 +173,43 @@ def find(program):
     return path
 
 
+class Access:
+    """How the exporter is asked; tls_and_password() changes it."""
+    tls = None
+    headers = {}
+
+
+@contextlib.contextmanager
+def tls_and_password(tls, password):
+    """Has the exporter started with a web configuration, and gives the options of examples/latency.rs for it."""
+    options = []
+    with tempfile.TemporaryDirectory() as directory:
+        here = pathlib.Path(directory)
+        text = ""
+        if tls:
+            subprocess.run([find("openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=x",
+                            "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "subjectAltName=IP:127.0.0.1",
+                            "-keyout", here / "key", "-out", here / "pem"], check=True, capture_output=True)
+            text += "tls_server_config: {cert_file: pem, key_file: key}\n"
+            Access.tls = ssl.create_default_context(cafile=here / "pem")
+            options.append(f"--ca={here / 'pem'}")
+        if password:
+            # "one" at the cost that the toolkit's manual has.
+            text += "basic_auth_users: {ann: $2y$10$abcdefghijklmnopqrstuupvaHa8G1MHW9KtW/R/6ZG5OfRmwIxde}\n"
+            Access.headers = {"Authorization": "Basic " + base64.b64encode(b"ann:one").decode()}
+            options.append("--user=ann:one")
+        (here / "web.yml").write_text(text)
+        os.environ["SOCKDIAG_EXPORTER__WEB__CONFIG_FILE"] = str(here / "web.yml")
+        yield options
+
+
 def scrape():
-    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
+    if Access.tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", PORT, timeout=60, context=Access.tls)
+    else:
+        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=60)
     try:
-        connection.request("GET", "/metrics")
+        connection.request("GET", "/metrics", headers=Access.headers)
         return connection.getresponse().read().decode()
     finally:
         connection.close()

@@ -8,13 +8,20 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use clap::Parser;
 use socket2::SockRef;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 #[derive(Parser)]
 #[command(about = "Measure loopback connects, or scrapes")]
@@ -36,7 +43,20 @@ enum Latency {
         /// From one moment to the next
         #[arg(long, default_value_t = 100_000)]
         period_us: u64,
+        /// Over TLS; the certificate that signed the server's, in PEM
+        #[arg(long)]
+        ca: Option<PathBuf>,
+        /// NAME:PASSWORD for basic authentication
+        #[arg(long)]
+        user: Option<String>,
     },
+}
+
+/// How to ask.
+struct Access {
+    address: SocketAddr,
+    tls: Option<Arc<ClientConfig>>,
+    request: String,
 }
 
 /// When turns begin.
@@ -99,16 +119,21 @@ impl Latency {
                 scrapers,
                 seconds,
                 period_us,
-            } => Ok(thread::scope(|scope| {
+                ca,
+                user,
+            } => {
+                let access = Access::new(address, ca.as_deref(), user.as_deref())?;
                 let pace = Pace::new(seconds, period_us);
-                let scrapers: Vec<_> = (0..scrapers)
-                    .map(|_| scope.spawn(move || pace.repeat(|| scrape(address))))
-                    .collect();
-                scrapers
-                    .into_iter()
-                    .flat_map(|scraper| scraper.join().unwrap_or_default())
-                    .collect()
-            })),
+                Ok(thread::scope(|scope| {
+                    let scrapers: Vec<_> = (0..scrapers)
+                        .map(|_| scope.spawn(|| pace.repeat(|| access.scrape())))
+                        .collect();
+                    scrapers
+                        .into_iter()
+                        .flat_map(|scraper| scraper.join().unwrap_or_default())
+                        .collect()
+                }))
+            }
         }
     }
 }
@@ -207,15 +232,46 @@ fn connect_and_accept(server: &TcpListener, address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
-fn scrape(address: SocketAddr) -> Result<()> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut response = Vec::new();
-    stream.read_to_end(&mut response)?;
-    ensure!(
-        response.starts_with(b"HTTP/1.1 200 "),
-        "not answered with 200"
-    );
-    Ok(())
+impl Access {
+    fn new(address: SocketAddr, ca: Option<&Path>, user: Option<&str>) -> Result<Self> {
+        let tls = ca.map(|ca| -> Result<_> {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(ca)?)?;
+            let builder = ClientConfig::builder().with_root_certificates(roots);
+            Ok(Arc::new(builder.with_no_client_auth()))
+        });
+        let user = user.map(|user| format!("Authorization: Basic {}\r\n", STANDARD.encode(user)));
+        let user = user.unwrap_or_default();
+        Ok(Self {
+            address,
+            tls: tls.transpose()?,
+            request: format!(
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{user}\r\n"
+            ),
+        })
+    }
+
+    fn scrape(&self) -> Result<()> {
+        let stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        match &self.tls {
+            None => self.ask(stream),
+            Some(tls) => {
+                let name = ServerName::from(self.address.ip());
+                let client = ClientConnection::new(Arc::clone(tls), name)?;
+                self.ask(StreamOwned::new(client, stream))
+            }
+        }
+    }
+
+    fn ask(&self, mut stream: impl Read + Write) -> Result<()> {
+        stream.write_all(self.request.as_bytes())?;
+        let mut response = Vec::new();
+        stream.read_to_end(&mut response)?;
+        ensure!(
+            response.starts_with(b"HTTP/1.1 200 "),
+            "not answered with 200"
+        );
+        Ok(())
+    }
 }

@@ -39,7 +39,13 @@ fn run(command: Command) -> Result<()> {
         Command::Snapshot(arguments) => snapshot(&arguments),
         Command::CheckConfig(arguments) => {
             let loaded = load(arguments.config.as_deref(), &Overrides::default())?;
-            web_setup::web_config(&loaded.config)?;
+            if let Some(web_config) = web_setup::web_config(&loaded.config)? {
+                web_config
+                    .current()
+                    .notes
+                    .iter()
+                    .for_each(|note| complain(note));
+            }
             print(&loaded.to_toml())
         }
     }

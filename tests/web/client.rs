@@ -11,6 +11,7 @@ use sockdiag_exporter::show::web::App;
 use sockdiag_exporter::show::web::client::ConnectionLimits as Limits;
 use sockdiag_exporter::show::web::routes::router;
 use sockdiag_exporter::show::web::server::{bind, serve};
+use sockdiag_exporter::show::web::web_config::WebConfig;
 use sockdiag_exporter::snapshot::{Publisher, channel};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -36,6 +37,11 @@ pub struct Server {
 
 impl Server {
     pub fn start(limits: Limits) -> Self {
+        Self::configured(limits, None)
+    }
+
+    /// With a web configuration.
+    pub fn configured(limits: Limits, web_config: Option<Arc<WebConfig>>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -57,7 +63,7 @@ impl Server {
         let listeners = runtime.block_on(async { bind(&["127.0.0.1:0".parse().unwrap()], false) });
         let listeners = listeners.unwrap();
         let address = listeners[0].local_addr().unwrap();
-        let served = runtime.spawn(serve(listeners, router(app), None, limits, async {
+        let served = runtime.spawn(serve(listeners, router(app), web_config, limits, async {
             let _ = stopped.await;
         }));
         Self {

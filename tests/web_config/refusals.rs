@@ -103,6 +103,10 @@ fn a_bad_file_ends_the_start_with_2_and_a_reason() {
                 "basic_auth_users.ann: is no bcrypt hash",
             ),
             (
+                "basic_auth_users:\n  \"ann\\nbob\": x\n".to_owned(),
+                "basic_auth_users.ann bob: is no bcrypt hash",
+            ),
+            (
                 "http_server_config:\n  headers:\n    Server: x\n".to_owned(),
                 "this header cannot be configured",
             ),
@@ -137,6 +141,13 @@ fn check_config_looks_into_the_file_too() {
         let (code, shown, _) = run(&arguments);
         assert_eq!(code, Some(0));
         assert!(shown.contains(&format!("config_file = {web:?}")), "{shown}");
+        scene.write("web.yml", &format!("{TLS}  min_version: TLS10\n"));
+        let (code, _, said) = run(&arguments);
+        assert_eq!(code, Some(0));
+        assert!(
+            said.contains("TLS10 is not spoken, TLS12 is the least"),
+            "{said}"
+        );
         scene.write("web.yml", "tls: {}\n");
         let (code, _, said) = run(&arguments);
         assert_eq!(code, Some(2));

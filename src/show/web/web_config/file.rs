@@ -112,10 +112,9 @@ fn raw(text: &str) -> Result<Raw, String> {
         strict_booleans: false,
     };
     let parsed: Result<Option<Raw>, _> = serde_saphyr::from_str_with_options(text, options);
-    parsed.map(Option::unwrap_or_default).map_err(|error| {
-        let text = error.render().replace(char::is_control, " ");
-        format!("is no web configuration: {text}")
-    })
+    parsed
+        .map(Option::unwrap_or_default)
+        .map_err(|error| format!("is no web configuration: {}", error.render()))
 }
 
 fn tls(raw: RawTls, directory: &Path) -> Result<Option<Tls>, String> {

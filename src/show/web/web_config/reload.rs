@@ -21,6 +21,8 @@ pub struct Settings {
     /// Everybody may ask where there are none.
     pub users: Users,
     pub rate: Option<Rate>,
+    /// What is otherwise than the file says.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -45,7 +47,7 @@ impl WebConfig {
     /// One line: the file, the key, the reason, what to do.
     pub fn load(path: &Path) -> Result<Self, String> {
         let mut files = Files::default();
-        let good = read(path, &mut files)?;
+        let good = settings(path, &mut files)?;
         let state = State {
             good: Arc::new(good),
             files,
@@ -72,7 +74,7 @@ impl WebConfig {
 
     fn reread(&self, state: &mut State) {
         let mut files = Files::default();
-        let read = read(&self.path, &mut files);
+        let read = settings(&self.path, &mut files);
         let is_new = !files.read_the_same(&state.files);
         state.files = files;
         if !is_new {
@@ -112,6 +114,21 @@ impl WebConfig {
     }
 }
 
+/// What the file says, or one line about why not.
+fn settings(path: &Path, files: &mut Files) -> Result<Settings, String> {
+    let mut settings = read(path, files).map_err(|fault| one_line(&fault))?;
+    for note in &mut settings.notes {
+        *note = one_line(&format!("{}: {note}", path.display()));
+        tracing::warn!("{note}");
+    }
+    Ok(settings)
+}
+
+/// A name in the file may have any character.
+fn one_line(text: &str) -> String {
+    text.replace(char::is_control, " ")
+}
+
 fn read(path: &Path, files: &mut Files) -> Result<Settings, String> {
     let shown = path.display();
     let bytes = files
@@ -128,13 +145,11 @@ fn read(path: &Path, files: &mut Files) -> Result<Settings, String> {
         )),
         None => None,
     };
-    for note in notes {
-        tracing::warn!("{shown}: {note}");
-    }
     Ok(Settings {
         tls,
         headers: file.headers,
         users: file.users,
         rate: file.rate,
+        notes,
     })
 }
