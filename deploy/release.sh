@@ -2,7 +2,8 @@
 # Makes what a release consists of, into dist/: .deb, .rpm, archives of program, sources and Helm chart, list of the
 # crates (SBOM), SHA256SUMS. All of it twice, from two copies of a commit in different directories; the two must be equal
 # byte for byte. Needs what deploy/packages/build.sh needs. Takes two release builds.
-# Environment: REVISION, the commit (HEAD); PACKAGE_TOOLS, where the cargo tools are or are put.
+# Environment: REVISION, the commit (HEAD); PACKAGE_TOOLS, where the cargo tools are or are put; MANUAL_TARGET, a target
+# directory for what writes the manual, of which no byte is released.
 # Exit code: 0 fine, 1 not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -39,8 +40,7 @@ archive() { # OUT PLACE
 
 # What it is made of. The tool writes the directory of the build into it.
 sbom() { # OUT
-    "$PACKAGE_TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --describe crate \
-        --override-filename sbom
+    "$PACKAGE_TOOLS/bin/cargo-cyclonedx" cyclonedx --quiet --format json --spec-version 1.5 --override-filename sbom
     sed "s|$PWD|/build|g" sbom.json >"$1/$name-$version.sbom.cdx.json"
     rm sbom.json
 }
@@ -55,8 +55,8 @@ make() { # DIRECTORY: a copy of the commit; leaves dist/ in it
     # Where it was built is nobody's business, and would differ.
     RUSTFLAGS="--remap-path-prefix=$directory=/build --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo --remap-path-prefix=$(rustc --print sysroot)=/rust" \
         cargo build --quiet --release --locked --bin $name
-    # Crates that write the manual are compiled once for both: no byte of them is released.
-    BINARY=$directory/target/release/$name MANUAL_TARGET=$work/manual-target deploy/packages/build.sh "$directory/dist" >/dev/null
+    # The crates that write the manual are compiled once for both.
+    BINARY=$directory/target/release/$name MANUAL_TARGET=${MANUAL_TARGET:-$work/manual-target} deploy/packages/build.sh "$directory/dist" >/dev/null
     archive "$directory/dist" "$name-$version-$(uname -m)-linux"
     git -C "$repository" archive --format=tar --prefix="$name-$version/" "$commit" | gzip -9n >"dist/$name-$version-source.tar.gz"
     packed deploy/helm $name | gzip -9n >"dist/$name-chart-$version.tgz"
