@@ -61,12 +61,18 @@ kubernetes() {
     PYTHONDONTWRITEBYTECODE=1 kubernetes/rules.py --check && python kubernetes/check.py
 }
 
+workflow() {
+    python -c 'import check_jsonschema' 2>/dev/null || { echo "check-jsonschema is missing: pip install -r deploy/kubernetes/requirements.txt" >&2; return 2; }
+    python -m check_jsonschema --builtin-schema vendor.github-workflows ../.github/workflows/release.yml
+}
+
 [ "$ci" != true ] || check "tools" tools
 check "Grafana dashboards" grafana/check.sh
 check "Prometheus rules and Alertmanager example" prometheus/check.sh
 check "systemd units" systemd/check.sh
 check "Kubernetes manifests" kubernetes
 check "Helm chart" python helm/check.py
+check "release workflow" workflow
 check "compose file" compose/check.sh
 check "shell scripts" bash -c 'for script in *.sh */*.sh; do bash -n "$script" || exit 1; done'
 if [ -x "${SOCKDIAG_EXPORTER:-../target/release/sockdiag-exporter}" ] || [ "$ci" = true ]; then

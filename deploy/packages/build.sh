@@ -3,7 +3,7 @@
 # looks for them) and packs these. Equal inputs give equal bytes: times are SOURCE_DATE_EPOCH's, the last commit's.
 # Usage: build.sh [DIRECTORY], where the packages go; target/packages by default.
 # Environment: BINARY, the release binary, else it is built; DEB_REVISION (1), the package's own revision;
-# PACKAGE_TOOLS, where cargo-deb and cargo-generate-rpm are or are put.
+# MANUAL_TARGET, a target directory for what writes the manual; PACKAGE_TOOLS, where cargo-deb and cargo-generate-rpm are or are put.
 set -euo pipefail
 out=$(realpath -m "${1:-"$(dirname "$0")/../../target/packages"}")
 cd "$(dirname "$0")/../.."
@@ -26,7 +26,7 @@ rm -rf "$stage/deb" "$stage/rpm" "$stage/manual"
 mkdir -p "$stage" "$out"
 
 # What the program says of itself, from its own definition.
-cargo run --quiet --locked --example manual -- "$stage/manual"
+env -u RUSTFLAGS cargo run --quiet --locked ${MANUAL_TARGET:+--target-dir "$MANUAL_TARGET"} --example manual -- "$stage/manual"
 "$here/licenses.py" >"$stage/third-party-licenses.txt"
 
 # The repository's unit is for an administrator's own installation; packages have other places for the same files.

@@ -31,7 +31,7 @@ die() {
 tools() {
     local pair missing=()
     for pair in lintian=lintian rpm=rpm rpmlint=rpmlint mmdebstrap=mmdebstrap systemd-nspawn=systemd-container \
-        dpkg-shlibdeps=dpkg-dev strip=binutils nsenter=util-linux; do
+        dpkg-shlibdeps=dpkg-dev strip=binutils nsenter=util-linux pgrep=procps; do
         command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
     done
     [ ${#missing[@]} = 0 ] && return
