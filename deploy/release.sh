@@ -21,7 +21,8 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 packed() { # DIRECTORY NAME: its entry NAME as a tar archive, the same for the same files
-    tar --create --directory="$1" --format=ustar --dereference --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner "$2"
+    tar --create --directory="$1" --format=ustar --dereference --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
+        --mode=u=rwX,go=rX "$2"
 }
 
 # The program, with what lies beside it, for hosts without a package manager that knows it.
