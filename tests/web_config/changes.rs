@@ -151,6 +151,27 @@ fn a_bad_change_is_told_once_and_the_last_good_stays() {
 }
 
 #[test]
+fn a_half_written_file_lets_nobody_in_without_a_certificate() {
+    let name = "web_config::changes::a_half_written_file_lets_nobody_in_without_a_certificate";
+    in_netns(name, &[], || {
+        let scene = Scene::new();
+        let whole = format!("{TLS}  client_auth_type: RequireAnyClientCert\n");
+        let exporter = scene.start(&whole, &[]);
+        let stranger = || scene.status(&[]);
+        assert_eq!(stranger(), None);
+        scene.write("web.yml", TLS);
+        assert_eq!(stranger(), None);
+        let reason = "certificates of clients are given up by a restart alone";
+        let told = || exporter.process.log().contains(reason);
+        assert!(
+            tools::wait_until(patience(), told),
+            "{}",
+            exporter.process.log()
+        );
+    });
+}
+
+#[test]
 fn tls_can_be_switched_on_while_it_runs() {
     let name = "web_config::changes::tls_can_be_switched_on_while_it_runs";
     in_netns(name, &[], || {

@@ -44,6 +44,14 @@ impl Policy {
         })
     }
 
+    /// Whether a client must have one.
+    pub fn is_mandatory(self) -> bool {
+        matches!(
+            self,
+            Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert
+        )
+    }
+
     /// Whether a signature by one of ours is wanted.
     pub fn verifies(self) -> bool {
         matches!(
@@ -85,16 +93,12 @@ impl Clients {
             }
             false => None,
         };
-        let required = matches!(
-            policy,
-            Policy::RequireAnyClientCert | Policy::RequireAndVerifyClientCert
-        );
         Ok(Self {
             chain,
             hints,
             algorithms: provider.signature_verification_algorithms,
             // Without a certificate there is no name: Go refuses that client, too.
-            mandatory: required || allowed_sans.is_some(),
+            mandatory: policy.is_mandatory() || allowed_sans.is_some(),
             allowed_sans,
         })
     }

@@ -17,6 +17,8 @@ use super::tls;
 pub struct Settings {
     /// None for plain HTTP.
     pub tls: Option<Arc<ServerConfig>>,
+    /// Who has no certificate is not let in.
+    pub demands_certificate: bool,
     pub headers: Headers,
     /// Everybody may ask where there are none.
     pub users: Users,
@@ -48,6 +50,7 @@ impl WebConfig {
     pub fn load(path: &Path) -> Result<Self, String> {
         let mut files = Files::default();
         let good = settings(path, &mut files)?;
+        good.tell_notes();
         let state = State {
             good: Arc::new(good),
             files,
@@ -88,6 +91,7 @@ impl WebConfig {
                     users = new.users.len(),
                     "the web configuration has changed and is in force"
                 );
+                new.tell_notes();
                 state.good = Arc::new(new);
                 state.fault = None;
             }
@@ -99,11 +103,17 @@ impl WebConfig {
         }
     }
 
-    /// A file is empty for a moment while an editor writes it: that must open nothing.
+    /// A file is empty, or half there, for a moment while an editor writes it: that must open
+    /// nothing.
     fn keeps_the_locks(&self, old: &Settings, new: Settings) -> Result<Settings, String> {
         let path = self.path.display();
         if old.tls.is_some() && new.tls.is_none() {
             return Err(format!("{path}: TLS is switched off by a restart alone"));
+        }
+        if old.demands_certificate && !new.demands_certificate {
+            return Err(format!(
+                "{path}: certificates of clients are given up by a restart alone"
+            ));
         }
         if !old.users.is_empty() && new.users.is_empty() {
             return Err(format!(
@@ -114,12 +124,19 @@ impl WebConfig {
     }
 }
 
+impl Settings {
+    fn tell_notes(&self) {
+        for note in &self.notes {
+            tracing::warn!("{note}");
+        }
+    }
+}
+
 /// What the file says, or one line about why not.
 fn settings(path: &Path, files: &mut Files) -> Result<Settings, String> {
     let mut settings = read(path, files).map_err(|fault| one_line(&fault))?;
     for note in &mut settings.notes {
         *note = one_line(&format!("{}: {note}", path.display()));
-        tracing::warn!("{note}");
     }
     Ok(settings)
 }
@@ -147,6 +164,7 @@ fn read(path: &Path, files: &mut Files) -> Result<Settings, String> {
     };
     Ok(Settings {
         tls,
+        demands_certificate: file.tls.as_ref().is_some_and(tls::demands_certificate),
         headers: file.headers,
         users: file.users,
         rate: file.rate,

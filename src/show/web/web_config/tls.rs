@@ -50,6 +50,12 @@ pub fn server(
     Ok(server)
 }
 
+/// Whether a client needs a certificate.
+pub fn demands_certificate(tls: &Tls) -> bool {
+    let policy = Policy::named(&tls.client_auth);
+    policy.is_some_and(Policy::is_mandatory) || tls.client_allowed_sans.is_some()
+}
+
 fn bytes(key: &str, pem: &Pem, files: &mut Files) -> Result<Vec<u8>, String> {
     match pem {
         Pem::Inline(text) => Ok(text.as_bytes().to_vec()),

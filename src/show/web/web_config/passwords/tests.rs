@@ -44,6 +44,28 @@ fn the_right_password_of_the_right_user_alone_is_right() {
 }
 
 #[test]
+fn an_unknown_user_is_wrong_even_if_the_hash_matches() {
+    let kept = Arc::new(Mutex::new(Kept::default()));
+    let check = |is_known| {
+        let (tell, told) = oneshot::channel();
+        let check = Check {
+            password: b"one".to_vec(),
+            hash: users(&[("ann", "one")])["ann"].clone(),
+            is_known,
+            digest: [u8::from(is_known); 32],
+            kept: Arc::clone(&kept),
+        };
+        let turn = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        check.make(tell, turn);
+        block_on(told).unwrap()
+    };
+    assert_eq!(
+        [check(true), check(false)],
+        [Verdict::Right, Verdict::Wrong]
+    );
+}
+
+#[test]
 fn a_new_hash_makes_the_old_password_wrong_at_once() {
     let passwords = Passwords::new().unwrap();
     let check = |users: &Users, password| block_on(passwords.check(users, &said("ann", password)));
