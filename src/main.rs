@@ -39,6 +39,8 @@ fn run(command: Command) -> Result<()> {
         Command::Snapshot(arguments) => snapshot(&arguments),
         Command::CheckConfig(arguments) => {
             let loaded = load(arguments.config.as_deref(), &Overrides::default())?;
+            // As the daemon will read the files: without the rights of root.
+            let _ = process::give_up(&loaded.config);
             if let Some(web_config) = web_setup::web_config(&loaded.config)? {
                 web_config
                     .current()

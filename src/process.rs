@@ -5,6 +5,7 @@ use rustix::process::{Resource, getrlimit};
 
 use crate::config::Config;
 use crate::kernel::privileges::{self, Landlock, Needs, PrivilegeError};
+use crate::kernel::procfs::Procfs;
 
 /// Files that the exporter opens beside those of connections: its log, listeners, signals and
 /// timers, the files and sockets that a dump or a look at another namespace takes.
@@ -48,8 +49,8 @@ pub fn max_connections(config: &Config) -> usize {
     allowed
 }
 
-/// Ports below need a capability as a rule (`ip_unprivileged_port_start`).
-const LOW_PORTS: u16 = 1024;
+/// Ports below need a capability, unless `ip_unprivileged_port_start` says otherwise.
+const LOW_PORTS: u64 = 1024;
 
 /// Gives up what the configuration does not ask for. Before a second thread starts; what
 /// came of it is told by [`say_given_up`] once there is a log.
@@ -57,9 +58,16 @@ const LOW_PORTS: u16 = 1024;
 /// # Errors
 /// When the kernel refuses what it grants everybody.
 pub fn give_up(config: &Config) -> Result<Landlock, PrivilegeError> {
-    let ports = config.web.listen.iter().map(std::net::SocketAddr::port);
+    let procfs = Procfs::new(&config.procfs.root);
+    let first_free = procfs.number("sys/net/ipv4/ip_unprivileged_port_start");
+    let first_free = first_free.ok().flatten().unwrap_or(LOW_PORTS);
+    let mut ports = config
+        .web
+        .listen
+        .iter()
+        .map(|address| address.port().into());
     privileges::give_up(Needs {
-        low_ports: ports.into_iter().any(|port| (1..LOW_PORTS).contains(&port)),
+        low_ports: ports.any(|port| (1..first_free).contains(&port)),
         namespaces: config.netns.enabled,
     })
 }

@@ -52,7 +52,10 @@ const ROOMS: [(&str, &[&str]); 22] = [
     ("cli.rs", &["config"]),
     ("daemon.rs", ANYBODY),
     ("once.rs", ANYBODY),
-    ("process.rs", &["config", "kernel::privileges"]),
+    (
+        "process.rs",
+        &["config", "kernel::privileges", "kernel::procfs"],
+    ),
     ("web_setup.rs", &["config", "show::web", "systemd"]),
     // The snapshot command prints.
     (

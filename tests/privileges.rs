@@ -62,45 +62,51 @@ fn it_writes_runs_and_connects_no_more_and_measures_the_same() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("file");
         fs::write(&file, "text").unwrap();
-        // Each could be done before.
-        let tries: [(&str, &dyn Fn() -> bool); 7] = [
-            ("write", &|| {
-                refused(File::options().write(true).open(&file))
-            }),
-            ("make", &|| {
-                refused(File::create(directory.path().join("new")))
-            }),
-            ("remove", &|| refused(fs::remove_file(&file))),
-            ("run", &|| refused(Command::new("true").status())),
-            ("connect", &|| {
-                refused(TcpStream::connect(listener.address()))
-            }),
-            ("low port", &|| refused(TcpListener::bind("127.0.0.1:80"))),
-            ("namespace", &|| refused(unshare_network())),
-        ];
-        for (what, is_refused) in &tries[3..6] {
-            assert!(!is_refused(), "{what}");
-        }
-        let given_up = give_up(Needs::default()).unwrap();
-        if tools::kernel_is_before(6, 7) || given_up == Landlock::Off {
-            // Before, Landlock knows no ports; it may be switched off.
-            tools::skip(name, "this kernel has no Landlock for ports");
-            return;
-        }
-        for (what, is_refused) in tries {
-            assert!(is_refused(), "{what}");
-        }
-        assert_eq!(fs::read_to_string(&file).unwrap(), "text");
-        let refused = TcpStream::connect("127.0.0.1:9").unwrap_err();
-        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        // Who is confined could not remove the directory: another thread does it.
+        std::thread::scope(|scope| {
+            let confined = scope.spawn(|| {
+                // Those that leave things as they are could be done before.
+                let tries: [(&str, &dyn Fn() -> bool); 7] = [
+                    ("write", &|| {
+                        refused(File::options().write(true).open(&file))
+                    }),
+                    ("make", &|| {
+                        refused(File::create(directory.path().join("new")))
+                    }),
+                    ("remove", &|| refused(fs::remove_file(&file))),
+                    ("run", &|| refused(Command::new("true").status())),
+                    ("connect", &|| {
+                        refused(TcpStream::connect(listener.address()))
+                    }),
+                    ("low port", &|| refused(TcpListener::bind("127.0.0.1:80"))),
+                    ("namespace", &|| refused(unshare_network())),
+                ];
+                for (what, is_refused) in [tries[0], tries[3], tries[4], tries[5]] {
+                    assert!(!is_refused(), "{what}");
+                }
+                let given_up = give_up(Needs::default()).unwrap();
+                if tools::kernel_is_before(6, 7) || given_up == Landlock::Off {
+                    // Before, Landlock knows no ports; it may be switched off.
+                    tools::skip(name, "this kernel has no Landlock for ports");
+                    return;
+                }
+                for (what, is_refused) in tries {
+                    assert!(is_refused(), "{what}");
+                }
+                assert_eq!(fs::read_to_string(&file).unwrap(), "text");
+                let refused = TcpStream::connect("127.0.0.1:9").unwrap_err();
+                assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
-        let limits = survey_limits(&patience::config()).unwrap();
-        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
-        let mut namespace = Namespace::own("host").unwrap();
-        surveyor.dump(&mut namespace, &AtomicBool::new(false));
-        let ports = namespace.facts.ephemeral.measured().expect("measured");
-        // The pair, and the connection that was tried before.
-        assert_eq!(ports.destinations.rows[0].used, 2);
+                let limits = survey_limits(&patience::config()).unwrap();
+                let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
+                let mut namespace = Namespace::own("host").unwrap();
+                surveyor.dump(&mut namespace, &AtomicBool::new(false));
+                let ports = namespace.facts.ephemeral.measured().expect("measured");
+                // The pair, and the connection that was tried before.
+                assert_eq!(ports.destinations.rows[0].used, 2);
+            });
+            confined.join().expect("as a test");
+        });
     });
 }
 

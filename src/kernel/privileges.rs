@@ -5,8 +5,8 @@
 //! * Capabilities that the configuration does not ask for are dropped, out of the bounding
 //!   set as well.
 //! * Landlock, where the kernel has it: it writes, makes, removes and executes no file, and
-//!   connects nowhere but to the port of the probe ([`super::port_probe`]). Reading stays
-//!   free. Not where other namespaces are observed: who is confined may not look at the
+//!   makes no TCP connection but to the port of the probe ([`super::port_probe`]). Reading,
+//!   UDP and unix sockets stay free. Not where other namespaces are observed: who is confined may not look at the
 //!   namespaces of other processes (`hook_ptrace_access_check`, security/landlock/task.c).
 
 use std::io;
@@ -25,7 +25,7 @@ use super::port_probe::PORT;
 /// What the work needs that not every process may do.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Needs {
-    /// Bind ports below 1024.
+    /// Bind ports that not everybody may (`ip_unprivileged_port_start`).
     pub low_ports: bool,
     /// Enter the network namespaces of others, which are found by name and by process.
     pub namespaces: bool,
@@ -71,11 +71,14 @@ impl Needs {
 /// # Errors
 /// When the kernel refuses what it grants everybody: something filters the calls.
 pub fn give_up(needs: Needs) -> Result<Landlock, PrivilegeError> {
-    drop_capabilities(needs.capabilities()).map_err(PrivilegeError::Capabilities)?;
-    match needs.namespaces {
-        true => Ok(Landlock::Off),
-        false => Ok(confine()?),
-    }
+    // One may be refused and the other not.
+    let dropped = drop_capabilities(needs.capabilities());
+    let confined = match needs.namespaces {
+        true => Landlock::Off,
+        false => confine()?,
+    };
+    dropped.map_err(PrivilegeError::Capabilities)?;
+    Ok(confined)
 }
 
 fn drop_capabilities(needed: CapabilitySet) -> io::Result<()> {

@@ -120,6 +120,8 @@ fn in_a_time_namespace_times_are_those_of_the_world() {
             .arg(tools::exporter());
         let mut exporter = Exporter::from(&mut command);
         exporter.wait_ready(DEFAULT);
+        let clocks = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/time")).unwrap();
+        assert_ne!(clocks(&exporter.process.id().to_string()), clocks("self"));
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
