@@ -1,5 +1,6 @@
 //! Datagrams of any kind → sockets → counts → subjects → the page, the text, the JSON.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime};
 
@@ -37,8 +38,14 @@ fn limits() -> SurveyLimits {
 
 pub fn run(input: &[u8]) {
     let datagrams = split(input);
-    let proc = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/proc");
-    let proc = proc.replace("/fuzz/..", "");
+    // Of the exporter when tests replay it, of the targets when they are fuzzed.
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut above = manifest.ancestors();
+    let proc = above.find_map(|root| {
+        let proc = root.join("tests/fixtures/proc");
+        proc.is_dir().then_some(proc)
+    });
+    let proc = proc.expect("the fixture");
     let sock_diag = SockDiag::with(move || Ok(Answers::numbered(datagrams.clone())));
     // Any answer about ports, as odd as the rest.
     let ask = |port: u16| Ok(port.count_ones().is_multiple_of(3));
