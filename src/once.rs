@@ -47,9 +47,7 @@ pub fn processes(config: &Config, snapshot: &Snapshot) -> Result<Vec<RouteProces
     let own = |namespace: &&NamespaceSnapshot| namespace.name == config.netns.host_name;
     let own = snapshot.namespaces.iter().find(own);
     let ports = own.and_then(|namespace| namespace.facts.ephemeral.measured());
-    let mut rows: Vec<_> =
-        ports.map_or(Vec::new(), |ports| ports.destinations.rows.iter().collect());
-    rows.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
+    let rows = ports.map_or(Vec::new(), |ports| ports.destinations.worst_first());
     let routes = rows.iter().take(PROCESSES_OF).map(|row| Route {
         source: row.source,
         destination: row.destination,

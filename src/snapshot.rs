@@ -36,12 +36,21 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The namespaces beside the exporter's own, the fullest first.
+    pub fn fullest_first(&self) -> Vec<&NamespaceSnapshot> {
+        let mut others: Vec<_> = self.namespaces.iter().skip(1).collect();
+        others.sort_by(|a, b| {
+            let fuller = b.highest_bound().total_cmp(&a.highest_bound());
+            fuller.then(a.name.cmp(&b.name))
+        });
+        others
+    }
+
     /// Has namespaces beside the exporter's own show their bound alone where all their
     /// series are more than this: those with the emptiest ports.
     pub fn fold(&mut self, series: usize) {
         let mut others: Vec<_> = self.namespaces.iter_mut().skip(1).collect();
-        let bound = |one: &NamespaceSnapshot| one.bound.map_or(0.0, Bound::highest);
-        others.sort_by(|a, b| bound(b).total_cmp(&bound(a)));
+        others.sort_by(|a, b| b.highest_bound().total_cmp(&a.highest_bound()));
         let mut left = series;
         for namespace in others {
             let mut count = Count(OWN_SERIES);
@@ -114,6 +123,11 @@ pub struct NamespaceSnapshot {
 }
 
 impl NamespaceSnapshot {
+    /// How full its ports can be by now, of TCP or UDP.
+    pub fn highest_bound(&self) -> f64 {
+        self.bound.map_or(0.0, Bound::highest)
+    }
+
     /// What is wrong, the worst first.
     pub fn findings(&self) -> Vec<Finding> {
         diagnose(&self.facts, &self.trends)

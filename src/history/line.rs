@@ -121,7 +121,8 @@ pub(super) fn of(facts: &Facts) -> Vec<Now> {
         one(Line::Conntrack, pool.share());
     }
     if let Some(ports) = facts.ephemeral.measured() {
-        now.extend(worst(ports).enumerate().map(|(rank, row)| {
+        let worst = ports.destinations.worst_first().into_iter();
+        now.extend(worst.enumerate().map(|(rank, row)| {
             let value = ports.capacity.toward(row.blocked()).share();
             Now {
                 line: Line::Toward(row.into()),
@@ -143,13 +144,6 @@ pub(super) fn of(facts: &Facts) -> Vec<Now> {
 /// A queue in which nobody has ever waited is no line worth looking at.
 fn is_plotted(queue: &AcceptQueue) -> bool {
     queue.waiting > 0
-}
-
-/// The destinations, those with most ports gone first.
-pub fn worst(ports: &Ephemeral) -> impl Iterator<Item = &Destination> {
-    let mut rows: Vec<_> = ports.destinations.rows.iter().collect();
-    rows.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
-    rows.into_iter()
 }
 
 /// The destination toward which this side closes most connections a second.

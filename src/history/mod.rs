@@ -8,10 +8,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use line::{Line, Toward, WORST, closing_most, now, worst};
+pub use line::{Line, Toward, WORST, closing_most, now};
 
-use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published};
-use crate::subjects::ports::bound::Bound;
+use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published, Snapshot};
 
 /// How far back it reaches.
 pub const WINDOW: Duration = Duration::from_secs(600);
@@ -80,7 +79,7 @@ impl History {
         }
         kept.published = Some(at);
         kept.make_room(at, published.snapshot.interval);
-        let chosen = chosen(&published.snapshot.namespaces);
+        let chosen = chosen(&published.snapshot);
         kept.leave_out(&chosen);
         chosen
             .into_iter()
@@ -107,12 +106,9 @@ impl History {
 }
 
 /// The exporter's own, and those whose ports are fullest.
-fn chosen(all: &[NamespaceSnapshot]) -> Vec<&NamespaceSnapshot> {
-    let bound = |one: &NamespaceSnapshot| one.bound.map_or(0.0, Bound::highest);
-    let (own, others) = all.split_at(all.len().min(1));
-    let mut others: Vec<_> = others.iter().collect();
-    others.sort_by(|a, b| bound(b).total_cmp(&bound(a)).then(a.name.cmp(&b.name)));
-    own.iter().chain(others).take(NAMESPACES).collect()
+fn chosen(all: &Snapshot) -> Vec<&NamespaceSnapshot> {
+    let own = all.namespaces.iter().take(1);
+    own.chain(all.fullest_first()).take(NAMESPACES).collect()
 }
 
 impl Kept {

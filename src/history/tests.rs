@@ -3,6 +3,7 @@ use crate::snapshot::{Identity, Page, Snapshot};
 use crate::subjects::Facts;
 use crate::subjects::conntrack::Conntrack;
 use crate::subjects::listeners::{AcceptQueue, AcceptQueues};
+use crate::subjects::ports::bound::Bound;
 use crate::subjects::section::Section;
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -4,7 +4,6 @@
 use crate::findings::Finding;
 use crate::model::figures::endpoint;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
-use crate::subjects::ports::bound::Bound;
 
 /// Rows of the table; there is more in the JSON.
 const ROWS: usize = 10;
@@ -25,11 +24,9 @@ pub struct Row<'s> {
 
 /// The fullest, and how many there are in all.
 pub fn fullest(snapshot: &Snapshot) -> (Vec<Row<'_>>, usize) {
-    let mut others: Vec<_> = snapshot.namespaces.iter().skip(1).collect();
+    let others = snapshot.fullest_first();
     let all = others.len();
-    others.sort_by(|a, b| bound(b).total_cmp(&bound(a)).then(a.name.cmp(&b.name)));
-    others.truncate(ROWS);
-    (others.into_iter().map(row).collect(), all)
+    (others.into_iter().take(ROWS).map(row).collect(), all)
 }
 
 /// The exporter's own, and those where something is wrong.
@@ -44,18 +41,13 @@ pub fn is_in_full(is_own: bool, namespace: &NamespaceSnapshot, findings: &[Findi
     is_own || !findings.is_empty() || !namespace.facts.failures().is_empty()
 }
 
-fn bound(namespace: &NamespaceSnapshot) -> f64 {
-    namespace.bound.map_or(0.0, Bound::highest)
-}
-
 fn row(namespace: &NamespaceSnapshot) -> Row<'_> {
     let ports = namespace.facts.ephemeral.measured();
-    let rows = ports.into_iter().flat_map(|ports| &ports.destinations.rows);
-    let worst = rows.max_by_key(|row| row.blocked());
+    let worst = ports.and_then(|ports| ports.destinations.worst_first().first().copied());
     let conntrack = namespace.facts.conntrack.measured();
     Row {
         name: &namespace.name,
-        bound: bound(namespace),
+        bound: namespace.highest_bound(),
         ratio: ports.map(|ports| ports.utilization.tcp_destination),
         toward: worst.map_or_else(String::new, |row| endpoint(row.destination, row.port)),
         conntrack: conntrack.and_then(|table| Some(table.pool()?.share())),
@@ -70,6 +62,7 @@ mod tests {
     use crate::snapshot::Identity;
     use crate::subjects::Facts;
     use crate::subjects::conntrack::Conntrack;
+    use crate::subjects::ports::bound::Bound;
     use crate::subjects::section::Section;
 
     /// Its own, and twelve others; the sixth has lost its conntrack entries.

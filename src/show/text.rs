@@ -219,9 +219,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
         "mostly",
         "held by",
     ]);
-    let mut worst: Vec<_> = ports.destinations.rows.iter().collect();
-    worst.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
-    for row in worst.into_iter().take(ROWS) {
+    for row in ports.destinations.worst_first().into_iter().take(ROWS) {
         let pool = ports.capacity.toward(row.blocked());
         table.row([
             endpoint(row.destination, row.port),

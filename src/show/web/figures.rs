@@ -4,7 +4,6 @@ use super::html::Html;
 use super::page::Diagnosed;
 use super::table::{Cell, Table};
 use crate::findings::{self, FindingId, Severity};
-use crate::history::worst;
 use crate::model::figures::{between, grouped, rate};
 use crate::show::namespaces;
 use crate::snapshot::Snapshot;
@@ -106,7 +105,8 @@ fn destinations(html: &mut Html, one: &Diagnosed) {
     let Some(ephemeral) = one.namespace.facts.ephemeral.measured() else {
         return;
     };
-    let rows: Vec<_> = worst(ephemeral)
+    let worst = ephemeral.destinations.worst_first().into_iter();
+    let rows: Vec<_> = worst
         .take(ROWS)
         .map(|row| destination(one, ephemeral, row))
         .collect();

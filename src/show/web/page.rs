@@ -83,12 +83,14 @@ impl Content<'_> {
     /// The one that was asked for, else all.
     fn shown(&self) -> Vec<Diagnosed<'_>> {
         let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
-        let all = all.enumerate().map(|(at, namespace)| Diagnosed {
-            namespace,
-            findings: namespace.findings(),
-            is_own: at == 0,
-        });
-        all.filter(|one| self.netns.is_none_or(|name| one.namespace.name == name))
+        let is_shown = |one: &NamespaceSnapshot| self.netns.is_none_or(|name| one.name == name);
+        all.enumerate()
+            .filter(|(_, namespace)| is_shown(namespace))
+            .map(|(at, namespace)| Diagnosed {
+                namespace,
+                findings: namespace.findings(),
+                is_own: at == 0,
+            })
             .collect()
     }
 

@@ -34,9 +34,10 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
             "Nothing is kept of it: only of the exporter's own namespace and of the fullest others.",
         );
     };
+    let now = history::now(&namespace.facts);
     html.raw("<div class=\"plots\">\n");
     for (title, unit, label) in PLOTS {
-        let lines = lines(namespace, &past, label);
+        let lines = lines(&now, &past, label);
         if lines.is_empty() {
             continue;
         }
@@ -60,8 +61,7 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
 }
 
 /// Those that were worst within the ten minutes: what is over by now counts, too.
-fn lines(namespace: &NamespaceSnapshot, past: &Lines, label: Namer) -> Vec<PlotLine> {
-    let now = history::now(&namespace.facts);
+fn lines(now: &[(Line, f64)], past: &Lines, label: Namer) -> Vec<PlotLine> {
     let line = |(line, points): &(Line, Vec<history::Point>)| {
         let now = now.iter().find(|(other, _)| other == line);
         let (rank, label) = label(line)?;

@@ -135,6 +135,13 @@ impl DestinationKey {
 }
 
 impl Destinations {
+    /// Those that are listed, the ones with most ports gone first.
+    pub fn worst_first(&self) -> Vec<&Destination> {
+        let mut rows: Vec<_> = self.rows.iter().collect();
+        rows.sort_by_key(|row| std::cmp::Reverse((row.blocked(), row.used)));
+        rows
+    }
+
     pub fn of(
         tcp: &TcpDump<'_>,
         origin: &Origin,
