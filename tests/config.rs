@@ -311,6 +311,10 @@ fn a_path_must_be_one() {
             r#"web.telemetry_path = "/-/ready""#,
             "is taken by something else; choose another path",
         ),
+        (
+            r#"web.telemetry_path = "/static/page.js""#,
+            "is taken by something else; choose another path",
+        ),
     ]);
     assert_eq!(
         from_file("web.telemetry_path = \"/\"")

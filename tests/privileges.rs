@@ -19,7 +19,7 @@ use sockdiag_exporter::survey::namespace::Namespace;
 use sockdiag_exporter::survey::surveyor::Surveyor;
 
 use support::exposition::Exposition;
-use support::netns::in_netns;
+use support::netns::{in_netns, set_sysctl};
 use support::process::Process;
 use support::sockets::Listener;
 use support::{http, patience, tools};
@@ -133,16 +133,14 @@ fn capabilities(daemon: &Process) -> [u64; 2] {
 fn every_thread_of_the_daemon_has_what_the_configuration_needs() {
     let name = "every_thread_of_the_daemon_has_what_the_configuration_needs";
     in_netns(name, &[], || {
-        for (toml, listen, has, lacks) in [
-            ("", "127.0.0.1:9000", 0, SYS_ADMIN | NET_BIND_SERVICE),
-            ("", "127.0.0.1:90", NET_BIND_SERVICE, SYS_ADMIN),
-            (
-                "[netns]\nenabled = true\n",
-                "127.0.0.1:9000",
-                SYS_ADMIN,
-                NET_BIND_SERVICE,
-            ),
+        let netns = "[netns]\nenabled = true\n";
+        for (toml, listen, first_free, has, lacks) in [
+            ("", "127.0.0.1:9000", 1024, 0, SYS_ADMIN | NET_BIND_SERVICE),
+            ("", "127.0.0.1:90", 1024, NET_BIND_SERVICE, SYS_ADMIN),
+            ("", "127.0.0.1:9000", 20_000, NET_BIND_SERVICE, SYS_ADMIN),
+            (netns, "127.0.0.1:9000", 1024, SYS_ADMIN, NET_BIND_SERVICE),
         ] {
+            set_sysctl("net.ipv4.ip_unprivileged_port_start", first_free);
             let directory = tempfile::tempdir().unwrap();
             let config = directory.path().join("exporter.toml");
             fs::write(&config, toml).unwrap();

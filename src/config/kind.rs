@@ -14,7 +14,8 @@ use super::value::{MOST_LABEL, Refusal, parse_duration};
 const MOST_LISTEN: usize = 16;
 const MOST_LISTED: usize = 64;
 
-/// Routes of the server beside the metrics and the page.
+/// Routes of the server beside the metrics and the page, and where its files are.
+const STATIC: &str = "/static/";
 const TAKEN_ROUTES: [&str; 3] = ["/-/healthy", "/-/ready", "/api/v1/snapshot"];
 
 pub(super) enum Kind {
@@ -230,7 +231,9 @@ fn route(value: &ValueKind) -> Result<ValueKind, String> {
     // What needs no escape in a URL and means nothing to a router.
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
     match value {
-        ValueKind::String(text) if TAKEN_ROUTES.contains(&text.as_str()) => {
+        ValueKind::String(text)
+            if TAKEN_ROUTES.contains(&text.as_str()) || text.starts_with(STATIC) =>
+        {
             Err("is taken by something else; choose another path".to_owned())
         }
         ValueKind::String(text)

@@ -1,6 +1,8 @@
 //! A start that is refused: exit code 2 and one line that says what to do.
 
+use std::fs::{self, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -155,6 +157,15 @@ fn check_config_looks_into_the_file_too() {
         // The exporter takes the key from its own file as well.
         let said = line(&mut with_config(&toml));
         assert!(said.contains("web.yml: is no web configuration"), "{said}");
+        // What root alone could read the daemon could not: no word of the check may hide it.
+        scene.write("web.yml", TLS);
+        let nobody = Permissions::from_mode(0o000);
+        fs::set_permissions(scene.path("server.key"), nobody).unwrap();
+        let (code, _, said) = run(&arguments);
+        assert_eq!(code, Some(2));
+        assert!(said.contains("server.key: permission denied"), "{said}");
+        let said = line(&mut with_config(&toml));
+        assert!(said.contains("server.key: permission denied"), "{said}");
     });
 }
 
