@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::de::{DeserializeOwned, IntoDeserializer, value};
 
 use crate::config::{LogFormat, LogLevel, Overrides, parse_duration, parse_listen};
 
@@ -70,10 +71,10 @@ pub struct ServeArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub poll_interval: Option<Duration>,
     /// The least severe event that is logged.
-    #[arg(long, visible_alias = "log.level", value_name = "LEVEL", value_parser = words(&LogLevel::NAMES, LogLevel::named))]
+    #[arg(long, visible_alias = "log.level", value_name = "LEVEL", value_parser = words::<LogLevel>(&LogLevel::NAMES))]
     pub log_level: Option<LogLevel>,
     /// How a log line is written.
-    #[arg(long, visible_alias = "log.format", value_name = "FORMAT", value_parser = words(&LogFormat::NAMES, LogFormat::named))]
+    #[arg(long, visible_alias = "log.format", value_name = "FORMAT", value_parser = words::<LogFormat>(&LogFormat::NAMES))]
     pub log_format: Option<LogFormat>,
 }
 
@@ -125,11 +126,11 @@ pub struct CheckConfigArgs {
 }
 
 /// Takes one of `names`, and shows them in the help and in errors.
-fn words<T: Clone + Send + Sync + 'static>(
+fn words<T: DeserializeOwned + Clone + Send + Sync + 'static>(
     names: &'static [&'static str],
-    named: fn(&str) -> Option<T>,
 ) -> impl TypedValueParser<Value = T> {
-    PossibleValuesParser::new(names).try_map(move |name| named(&name).ok_or("not one of them"))
+    PossibleValuesParser::new(names)
+        .try_map(|name| T::deserialize(IntoDeserializer::<value::Error>::into_deserializer(name)))
 }
 
 #[cfg(test)]

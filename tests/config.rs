@@ -112,8 +112,8 @@ fn every_key_is_taken_from_a_file() {
         sources = 3
         local_ports = 4
         cgroups = 5
-        tracked_keys = 1000
-        series = 400
+        tracked_keys = 1_000
+        series = 0x190
         [local_ports]
         always = [443, 22]
         [owners]
@@ -254,6 +254,10 @@ fn nothing_is_coerced() {
         (
             "[limits.peers]\nmost = 3",
             "1: limits.peers = (table): must be a whole number between 1 and 10000",
+        ),
+        (
+            "limits.peers = 99999999999999999999",
+            "1: limits.peers = \"99999999999999999999\": must be a whole number between 1 and 10000",
         ),
         (
             "[procfs]\nroot = 2026-01-01",

@@ -124,7 +124,7 @@ const OWNERS: [(&str, &[&str]); 23] = [
         ],
     ),
     ("config", &["config"]),
-    ("toml_edit", &["config"]),
+    ("toml", &["config"]),
     ("clap", &["cli.rs", "main.rs"]),
     ("serde_saphyr", &["show/web/web_config/file.rs"]),
     // TLS and what passwords need stay behind the door of the web configuration.

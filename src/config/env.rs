@@ -3,8 +3,9 @@
 
 use std::ffi::OsString;
 
-use super::keys::{self, KEYS, Key, nearest};
-use super::layer::Layer;
+use super::keys::{KEYS, Key, sections};
+use super::said::Said;
+use super::unknown::{self, nearest};
 use super::value::one_line;
 
 /// What a variable of ours begins with. The two underscores keep it apart from
@@ -12,30 +13,30 @@ use super::value::one_line;
 /// beside a service called sockdiag-exporter.
 pub const PREFIX: &str = "SOCKDIAG_EXPORTER__";
 
-pub(super) fn read(mut variables: Vec<(OsString, OsString)>) -> Layer {
-    let mut layer = Layer::default();
+/// What the `variables` say, by name and value.
+pub(super) fn read(mut variables: Vec<(OsString, OsString)>, said: &mut Said) {
     variables.sort();
     for (name, value) in variables {
         let name = one_line(&name.to_string_lossy());
         let text = value.to_str();
-        if let Some(key) = KEYS.iter().find(|key| variable(key) == name) {
-            match text {
-                Some(text) => layer.say(key, &key.kind.read_text(text, &name)),
-                None => layer.complain(format!("{name}: {}: is not UTF-8 text", key.path)),
+        let key = KEYS.iter().find(|key| variable(key) == name);
+        let problem = match (key, text) {
+            (Some(key), Some(text)) => {
+                said.text(key, text, Some(&name));
+                continue;
             }
-        } else if is_service_link(&name, text.unwrap_or_default()) {
-            continue;
-        } else if let Some(reason) = refusal(&name) {
-            layer.complain(format!("{name}: {reason}"));
-        }
+            (Some(key), None) => Some(format!("{}: is not UTF-8 text", key.path)),
+            (None, _) if is_service_link(&name, text.unwrap_or_default()) => None,
+            (None, _) => refusal(&name),
+        };
+        said.problems
+            .extend(problem.map(|problem| format!("{name}: {problem}")));
     }
-    layer
 }
 
 /// The name of the variable that sets `key`.
 fn variable(key: &Key) -> String {
-    let section = key.section.to_uppercase();
-    format!("{PREFIX}{section}__{}", key.name.to_uppercase())
+    format!("{PREFIX}{}", key.path.replace('.', "__").to_uppercase())
 }
 
 /// Why a variable that sets no key is refused; none if it is not meant for us.
@@ -46,22 +47,17 @@ fn refusal(name: &str) -> Option<String> {
         return Some(format!("is not read like this; did you mean {meant}?"));
     }
     let rest = name.strip_prefix(PREFIX)?;
-    let names = known.iter().map(String::as_str);
     // Judged without the prefix, whose length would excuse any slip.
-    Some(
-        match nearest(rest, names.filter_map(|name| name.strip_prefix(PREFIX))) {
-            Some(meant) => format!("unknown key; did you mean {PREFIX}{meant}?"),
-            None => {
-                let (section, key) = rest.split_once("__").unwrap_or((rest, ""));
-                let section = section.to_lowercase();
-                if keys::sections().contains(&section.as_str()) {
-                    keys::unknown(&section, &key.to_lowercase())
-                } else {
-                    keys::unknown_section(&section)
-                }
-            }
-        },
-    )
+    let known = known.iter().filter_map(|name| name.strip_prefix(PREFIX));
+    if let Some(meant) = nearest(rest, known) {
+        return Some(format!("unknown key; did you mean {PREFIX}{meant}?"));
+    }
+    let rest = rest.to_lowercase();
+    let (section, key) = rest.split_once("__").unwrap_or((&rest, ""));
+    Some(match sections().contains(&section) {
+        true => unknown::key(section, key),
+        false => unknown::section(section),
+    })
 }
 
 /// In capitals, without underscores: the slips that are easiest to make.
@@ -73,22 +69,15 @@ fn squeeze(name: &str) -> String {
 /// (kubernetes.io, Service: environment variables). One called
 /// `sockdiag-exporter--web` makes names that begin like ours.
 fn is_service_link(name: &str, value: &str) -> bool {
+    // `NAME_PORT_10061_TCP`, alone or with `_PROTO`, `_PORT` or `_ADDR`.
+    let is_port_link = |(_, link): (&str, &str)| {
+        let (port, protocol) = link.split_once('_').unwrap_or_default();
+        let protocols = ["TCP", "UDP", "SCTP"];
+        port.parse::<u16>().is_ok() && protocols.iter().any(|known| protocol.starts_with(known))
+    };
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")
         || name.contains("_SERVICE_PORT_")
         || (name.ends_with("_PORT") && value.contains("://"))
-        || ["_TCP", "_UDP", "_SCTP"]
-            .iter()
-            .any(|protocol| is_port_link(name, protocol))
-}
-
-/// `NAME_PORT_10061_TCP`, alone or with `_PROTO`, `_PORT` or `_ADDR`.
-fn is_port_link(name: &str, protocol: &str) -> bool {
-    let stem = ["_PROTO", "_PORT", "_ADDR"]
-        .iter()
-        .find_map(|end| name.strip_suffix(end))
-        .unwrap_or(name);
-    stem.strip_suffix(protocol)
-        .and_then(|stem| stem.rsplit_once("_PORT_"))
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+        || name.rsplit_once("_PORT_").is_some_and(is_port_link)
 }

@@ -1,46 +1,45 @@
 //! The TOML file: read whole, its values taken with the line they stand on.
 //!
 //! The `config` crate's own reader forgets lines and turns dates into text, so
-//! values are taken from `toml_edit` and handed to it as a source.
+//! values are taken from the `toml` crate's tree, which has them.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
 use ::config::{Map, Value, ValueKind};
-use toml_edit::{Document, Item, TableLike};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::keys;
-use super::layer::Layer;
+use super::said::Said;
+use super::unknown;
 use super::value::{one_line, shown};
 
 /// A configuration has a few hundred lines at most; this stops a device file
 /// or a log given by mistake.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-pub(super) fn read(path: &Path) -> Layer {
-    let mut layer = Layer::default();
+/// What the file at `path` says.
+pub(super) fn read(path: &Path, said: &mut Said) {
     let name = one_line(&path.to_string_lossy());
     let text = match text(path) {
         Ok(text) => text,
-        Err(reason) => {
-            layer.complain(format!("{name}: {reason}"));
-            return layer;
-        }
+        Err(reason) => return said.problems.push(format!("{name}: {reason}")),
     };
     let lines = Lines::new(name, &text);
-    match Document::parse(text.as_str()) {
-        Ok(document) => take_sections(document.as_table(), &lines, &mut layer),
+    match DeTable::parse(&text) {
+        Ok(root) => lines.take_sections(root.get_ref(), said),
         Err(error) => {
             let position = match error.span() {
                 Some(span) => lines.position(span.start),
                 None => lines.name.clone(),
             };
             let message = one_line(error.message().trim_end_matches(", expected nothing"));
-            layer.complain(format!("{position}: {message}"));
+            said.problems.push(format!("{position}: {message}"));
         }
     }
-    layer
 }
 
 fn text(path: &Path) -> Result<String, String> {
@@ -63,13 +62,15 @@ fn text(path: &Path) -> Result<String, String> {
     })
 }
 
-/// Turns byte offsets into what an editor shows.
+/// The text of a file, and where in it things stand.
 struct Lines<'t> {
     name: String,
     text: &'t str,
     /// Where each line but the first begins.
     starts: Vec<usize>,
 }
+
+type Key<'t> = Spanned<Cow<'t, str>>;
 
 impl<'t> Lines<'t> {
     fn new(name: String, text: &'t str) -> Self {
@@ -78,94 +79,100 @@ impl<'t> Lines<'t> {
     }
 
     /// `FILE:LINE`.
-    fn line(&self, span: Option<std::ops::Range<usize>>) -> String {
-        match span {
-            Some(span) => {
-                let line = 1 + self.starts.partition_point(|&start| start <= span.start);
-                format!("{}:{line}", self.name)
-            }
-            None => self.name.clone(),
-        }
+    fn line(&self, offset: usize) -> String {
+        let line = 1 + self.starts.partition_point(|&start| start <= offset);
+        format!("{}:{line}", self.name)
     }
 
     /// `FILE:LINE:COLUMN`, columns counted in characters.
     fn position(&self, offset: usize) -> String {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line = before.rsplit('\n').next().unwrap_or_default();
-        let column = 1 + line.chars().count();
-        format!("{}:{column}", self.line(Some(offset..offset)))
+        format!("{}:{}", self.line(offset), 1 + line.chars().count())
     }
-}
 
-fn take_sections(root: &dyn TableLike, lines: &Lines, layer: &mut Layer) {
-    for (section, item) in root.iter() {
-        let (origin, spelled) = key_of(root, section, lines);
-        let value = item_value(item, &origin, lines);
-        let known = keys::sections().contains(&section);
-        let problem = match item.as_table_like() {
-            Some(table) if known => {
-                take_keys(section, table, lines, layer);
+    /// A key as it is spelled: quoted, if it was.
+    fn spelled(&self, key: &Key) -> String {
+        one_line(self.text.get(key.span()).unwrap_or(key.get_ref()))
+    }
+
+    fn take_sections(&self, root: &DeTable, said: &mut Said) {
+        for (key, item) in in_order(root) {
+            let section = key.get_ref();
+            let is_known = keys::sections().contains(&section.as_ref());
+            let (origin, spelled) = (self.line(key.span().start), self.spelled(key));
+            let value = self.value(item, &origin);
+            let problem = match item.get_ref() {
+                DeValue::Table(table) if is_known => {
+                    self.take_keys(section, table, said);
+                    continue;
+                }
+                _ if is_known => format!(
+                    "{section}{}: is a section, write [{section}]",
+                    equals(&value)
+                ),
+                DeValue::Table(_) => format!("[{spelled}]: {}", unknown::section(section)),
+                _ => format!("{spelled}{}: {}", equals(&value), unknown::top(section)),
+            };
+            said.problems.push(format!("{origin}: {problem}"));
+        }
+    }
+
+    fn take_keys(&self, section: &str, table: &DeTable, said: &mut Said) {
+        for (name, item) in in_order(table) {
+            let origin = self.line(name.span().start);
+            let value = self.value(item, &origin);
+            if let Some(key) = keys::find(&format!("{section}.{}", name.get_ref())) {
+                said.value(key, &value);
                 continue;
             }
-            _ if known => format!("{section}{}: is a section, write [{section}]", said(&value)),
-            Some(_) => format!("[{spelled}]: {}", keys::unknown_section(section)),
-            None => format!("{spelled}{}: {}", said(&value), keys::unknown_top(section)),
-        };
-        layer.complain(format!("{origin}: {problem}"));
-    }
-}
-
-fn take_keys(section: &str, table: &dyn TableLike, lines: &Lines, layer: &mut Layer) {
-    for (name, item) in table.iter() {
-        let (origin, spelled) = key_of(table, name, lines);
-        let value = item_value(item, &origin, lines);
-        if let Some(key) = keys::find(section, name) {
-            layer.say(key, &value);
-            continue;
+            let (spelled, reason) = (self.spelled(name), unknown::key(section, name.get_ref()));
+            let equals = equals(&value);
+            said.problems
+                .push(format!("{origin}: {section}.{spelled}{equals}: {reason}"));
         }
-        let (said, reason) = (said(&value), keys::unknown(section, name));
-        layer.complain(format!("{origin}: {section}.{spelled}{said}: {reason}"));
+    }
+
+    /// With the line of each element of a list; what is in a table does not matter, for
+    /// no key of ours is one.
+    fn value(&self, value: &Spanned<DeValue>, origin: &String) -> Value {
+        let kind = match value.get_ref() {
+            DeValue::String(text) => text.as_ref().into(),
+            DeValue::Integer(number) => {
+                match i64::from_str_radix(number.as_str(), number.radix()) {
+                    Ok(number) => ValueKind::I64(number),
+                    Err(_) => number.to_string().into(),
+                }
+            }
+            DeValue::Float(number) => ValueKind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Boolean(truth) => ValueKind::Boolean(*truth),
+            DeValue::Array(array) => {
+                let element =
+                    |value: &Spanned<DeValue>| self.value(value, &self.line(value.span().start));
+                ValueKind::Array(array.iter().map(element).collect())
+            }
+            DeValue::Table(_) => ValueKind::Table(Map::new()),
+            // The `config` crate knows no dates; nothing else here is nil.
+            DeValue::Datetime(_) => ValueKind::Nil,
+        };
+        Value::new(Some(origin), kind)
     }
 }
 
-/// Where a key stands, and how it is spelled there: quoted, if it was.
-fn key_of(table: &dyn TableLike, name: &str, lines: &Lines) -> (String, String) {
-    let key = table.get_key_value(name).map(|(key, _)| key);
-    let spelled = key.map_or_else(|| name.into(), |key| key.display_repr());
-    let origin = lines.line(key.and_then(toml_edit::Key::span));
-    (origin, one_line(&spelled))
+/// What a table has, from the top of the file to its end.
+fn in_order<'r, 't>(table: &'r DeTable<'t>) -> Vec<(&'r Key<'t>, &'r Spanned<DeValue<'t>>)> {
+    let mut entries: Vec<_> = table.iter().collect();
+    entries.sort_by_key(|(key, _)| key.span().start);
+    entries
 }
 
-/// ` = VALUE`, for what has one.
-fn said(value: &Value) -> String {
+/// ` = VALUE`, for what has one: neither a table nor a list of them.
+fn equals(value: &Value) -> String {
     match &value.kind {
         ValueKind::Table(_) => String::new(),
+        ValueKind::Array(elements) if elements.iter().any(|one| equals(one).is_empty()) => {
+            String::new()
+        }
         kind => format!(" = {}", shown(kind)),
     }
-}
-
-fn item_value(item: &Item, origin: &String, lines: &Lines) -> Value {
-    match item {
-        Item::Value(value) => toml_value(value, origin, lines),
-        // No key of ours is a table, so what is inside does not matter.
-        _ => Value::new(Some(origin), ValueKind::Table(Map::new())),
-    }
-}
-
-fn toml_value(value: &toml_edit::Value, origin: &String, lines: &Lines) -> Value {
-    let kind = match value {
-        toml_edit::Value::String(text) => ValueKind::String(text.value().clone()),
-        toml_edit::Value::Integer(number) => ValueKind::I64(*number.value()),
-        toml_edit::Value::Float(number) => ValueKind::Float(*number.value()),
-        toml_edit::Value::Boolean(truth) => ValueKind::Boolean(*truth.value()),
-        toml_edit::Value::Array(array) => {
-            let element =
-                |value: &toml_edit::Value| toml_value(value, &lines.line(value.span()), lines);
-            ValueKind::Array(array.iter().map(element).collect())
-        }
-        toml_edit::Value::InlineTable(_) => ValueKind::Table(Map::new()),
-        // The `config` crate knows no dates; nothing else here is nil.
-        toml_edit::Value::Datetime(_) => ValueKind::Nil,
-    };
-    Value::new(Some(origin), kind)
 }

@@ -1,35 +1,68 @@
-//! A configuration that remembers who said what, and can show itself.
+//! The layers, one over the other: built-in defaults, file, environment, flags; and the
+//! configuration that comes of them, which remembers who said what and can show itself.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::Path;
 
-use ::config::ValueKind;
+use ::config::Value;
 
-use super::Config;
 use super::keys::KEYS;
+use super::said::Said;
 use super::value::shown;
+use super::{Config, ConfigError, Overrides, env, file, rules};
 
 /// A configuration that remembers who said what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     pub config: Config,
-    /// By key, for values that were set: `FILE:LINE`, a variable, or a flag.
-    pub(super) origins: BTreeMap<String, String>,
+    /// By `section.key`, all of them.
+    values: BTreeMap<&'static str, Value>,
 }
 
 impl Loaded {
+    /// Like [`Config::load`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn load(
+        file: Option<&Path>,
+        env: impl IntoIterator<Item = (impl Into<OsString>, impl Into<OsString>)>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let env = env.into_iter();
+        let variables = env.map(|(name, value)| (name.into(), value.into()));
+        let mut said = Said::defaults();
+        if let Some(path) = file {
+            file::read(path, &mut said);
+        }
+        env::read(variables.collect(), &mut said);
+        overrides.say(&mut said);
+
+        let mut problems = said.problems;
+        match typed(&said.values) {
+            Ok(config) => {
+                let values = said.values;
+                let loaded = Self { config, values };
+                problems.extend(rules::broken(&loaded, &said.refused));
+                if problems.is_empty() {
+                    return Ok(loaded);
+                }
+            }
+            Err(error) => problems.push(error.to_string()),
+        }
+        Err(ConfigError { problems })
+    }
+
     /// `FILE:LINE`, the variable or the flag that set `section.key`; none when
     /// it has its built-in default.
     pub fn origin(&self, key: &str) -> Option<&str> {
-        self.origins.get(key).map(String::as_str)
+        self.values.get(key)?.origin()
     }
 
     /// The value of a key in force, as TOML.
     pub(super) fn shown(&self, path: &str) -> String {
-        self.tree().shown(path)
-    }
-
-    fn tree(&self) -> Tree {
-        Tree(::config::Config::try_from(&self.config).unwrap_or_default())
+        shown(&self.values[path].kind)
     }
 
     /// The configuration in force as a TOML file that means the same; a value
@@ -37,14 +70,14 @@ impl Loaded {
     pub fn to_toml(&self) -> String {
         let mut text = String::new();
         let mut section = "";
-        let tree = self.tree();
         for key in KEYS {
-            if key.section != section {
+            let (its, name) = key.parts();
+            if its != section {
                 let gap = if section.is_empty() { "" } else { "\n" };
-                text += &format!("{gap}[{}]\n", key.section);
-                section = key.section;
+                text += &format!("{gap}[{its}]\n");
+                section = its;
             }
-            text += &format!("{} = {}", key.name, tree.shown(key.path));
+            text += &format!("{name} = {}", self.shown(key.path));
             if let Some(origin) = self.origin(key.path) {
                 text += &format!(" # {origin}");
             }
@@ -54,14 +87,10 @@ impl Loaded {
     }
 }
 
-/// The values in force.
-struct Tree(::config::Config);
-
-impl Tree {
-    fn shown(&self, path: &str) -> String {
-        let value = self.0.get::<::config::Value>(path);
-        // The crate drops empty lists.
-        let empty = ValueKind::Array(Vec::new());
-        shown(&value.map_or(empty, |value| value.kind))
+fn typed(values: &BTreeMap<&'static str, Value>) -> Result<Config, ::config::ConfigError> {
+    let mut builder = ::config::Config::builder();
+    for (path, value) in values {
+        builder = builder.set_override(*path, value.clone())?;
     }
+    builder.build()?.try_deserialize()
 }

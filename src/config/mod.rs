@@ -2,38 +2,36 @@
 //! the environment and flags, and refused with every fault named at once.
 
 use std::ffi::OsString;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 mod env;
 mod file;
+mod flags;
 mod keys;
 mod kind;
-mod layer;
 mod listen;
-mod load;
 mod loaded;
 mod log;
 mod rules;
+mod said;
+mod unknown;
 mod value;
 
 pub use env::PREFIX;
+pub use flags::Overrides;
 pub use keys::names as key_names;
 pub use listen::parse_listen;
 pub use loaded::Loaded;
 pub use log::{LogFormat, LogLevel};
 pub use value::parse_duration;
 
-/// Port of the default listen address.
-pub const DEFAULT_PORT: u16 = 10061;
-
 /// Everything that can be configured; `Config::default()` is what the exporter
 /// runs on when nothing is said. `config.example.toml` explains each key.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Config {
     pub web: Web,
     pub poll: Poll,
@@ -46,8 +44,7 @@ pub struct Config {
 }
 
 /// The HTTP side.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Web {
     /// At least one, none twice.
     pub listen: Vec<SocketAddr>,
@@ -73,27 +70,12 @@ impl Web {
     /// `config.example.toml` acts like no file; `[::]` covers every IPv4
     /// address anyway, so falling back opens nothing that was not asked for.
     pub fn listen_is_default(&self) -> bool {
-        self.listen == Self::default().listen
-    }
-}
-
-impl Default for Web {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT))],
-            systemd_socket: false,
-            config_file: PathBuf::new(),
-            telemetry_path: "/metrics".to_owned(),
-            max_connections: 128,
-            header_timeout: Duration::from_secs(5),
-            request_timeout: Duration::from_secs(10),
-        }
+        self.listen == Config::default().web.listen
     }
 }
 
 /// The collector thread's clock.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Poll {
     #[serde(with = "humantime_serde")]
     pub interval: Duration,
@@ -115,23 +97,8 @@ pub struct Poll {
     pub probe_ports: bool,
 }
 
-impl Default for Poll {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(5),
-            tick: Duration::from_secs(1),
-            timeout: Duration::from_secs(10),
-            max_duty: 0.05,
-            age_max: Duration::from_secs(60),
-            peak_window: Duration::from_secs(60),
-            probe_ports: true,
-        }
-    }
-}
-
 /// How many of each are kept or shown; the rest is counted, not listed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Limits {
     pub peers: usize,
     pub destinations: usize,
@@ -147,63 +114,29 @@ pub struct Limits {
     pub series: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            peers: 15,
-            destinations: 20,
-            sources: 20,
-            local_ports: 20,
-            cgroups: 5,
-            floor_sockets: 10,
-            floor_share: 0.005,
-            tracked_keys: 400_000,
-            series: 1_500,
-        }
-    }
-}
-
 /// Local ports that are shown whether or not they have a listener.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LocalPorts {
     /// In the order given, none twice, never 0.
     pub always: Vec<u16>,
 }
 
 /// Whose the sockets are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Owners {
     /// Whether they are told apart by cgroup.
     pub enabled: bool,
 }
 
-impl Default for Owners {
-    fn default() -> Self {
-        Self { enabled: true }
-    }
-}
-
 /// Where procfs is mounted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Procfs {
     /// An absolute path.
     pub root: PathBuf,
 }
 
-impl Default for Procfs {
-    fn default() -> Self {
-        Self {
-            root: PathBuf::from("/proc"),
-        }
-    }
-}
-
 /// Network namespaces.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Netns {
     /// Value of the label `netns` for the exporter's own namespace.
     pub host_name: String,
@@ -221,39 +154,11 @@ pub struct Netns {
     pub series: usize,
 }
 
-impl Default for Netns {
-    fn default() -> Self {
-        Self {
-            host_name: "host".to_owned(),
-            enabled: false,
-            directories: vec!["/run/netns".into(), "/run/docker/netns".into()],
-            include: vec!["*".to_owned()],
-            exclude: Vec::new(),
-            keys: 5,
-            series: 20_000,
-        }
-    }
-}
-
 /// What is logged, and how.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Log {
     pub level: LogLevel,
     pub format: LogFormat,
-}
-
-/// What the command line says; it wins over the environment and the file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Overrides {
-    /// Replaces the configured addresses; empty means not said.
-    pub listen: Vec<SocketAddr>,
-    pub systemd_socket: bool,
-    pub web_config_file: Option<PathBuf>,
-    pub telemetry_path: Option<String>,
-    pub poll_interval: Option<Duration>,
-    pub log_level: Option<LogLevel>,
-    pub log_format: Option<LogFormat>,
 }
 
 /// Everything wrong with the configuration, one line each: where it was said,
@@ -279,5 +184,13 @@ impl Config {
         overrides: &Overrides,
     ) -> Result<Self, ConfigError> {
         Loaded::load(file, env, overrides).map(|loaded| loaded.config)
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Loaded::load(None, [("", ""); 0], &Overrides::default())
+            .expect("the defaults are sound")
+            .config
     }
 }

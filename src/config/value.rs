@@ -1,17 +1,11 @@
-//! Values as they were said: how they are shown, and why one is refused.
+//! Values as they are said and shown.
 
 use std::time::Duration;
 
-use ::config::{Value, ValueKind};
+use ::config::ValueKind;
 
 /// A label's value that still reads in a graph's legend; longer text is shown cut.
 pub(super) const MOST_LABEL: usize = 64;
-
-/// Why a value was refused, and which: the whole, or an element of a list.
-pub(super) struct Refusal<'v> {
-    pub(super) value: &'v Value,
-    pub(super) reason: String,
-}
 
 /// A length of time with its unit, such as `500ms`, `5s` or `1m 30s`.
 ///
