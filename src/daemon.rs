@@ -247,28 +247,22 @@ pub(crate) fn surveyor(config: &Config) -> Result<Surveyor> {
     })
 }
 
-fn floor(config: &Config) -> Floor {
-    Floor {
-        sockets: config.limits.floor_sockets,
-        share: config.limits.floor_share,
-    }
-}
-
 /// The limits that were asked for, or fewer where `limits.series` does not allow them.
 ///
 /// # Errors
 /// When even one key of each kind is too many for `limits.series`.
 pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
+    let cgroups = |most: usize| if config.owners.enabled { most } else { 0 };
     let wanted = SubjectLimits {
         peers: config.limits.peers,
         destinations: config.limits.destinations,
         sources: config.limits.sources,
         local_ports: config.limits.local_ports,
-        cgroups: match config.owners.enabled {
-            true => config.limits.cgroups,
-            false => 0,
+        cgroups: cgroups(config.limits.cgroups),
+        floor: Floor {
+            sockets: config.limits.floor_sockets,
+            share: config.limits.floor_share,
         },
-        floor: floor(config),
         always: config.local_ports.always.clone(),
         peak_window: config.poll.peak_window,
     };
@@ -291,19 +285,16 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
             "limits.series is too small for the other limits, which are brought down"
         );
     }
+    let keys = config.netns.keys;
     Ok(SurveyLimits {
         others: SubjectLimits {
-            peers: config.netns.keys,
-            destinations: config.netns.keys,
-            sources: config.netns.keys,
-            local_ports: config.netns.keys,
-            cgroups: match config.owners.enabled {
-                true => config.netns.keys,
-                false => 0,
-            },
-            floor: floor(config),
+            peers: keys,
+            destinations: keys,
+            sources: keys,
+            local_ports: keys,
+            cgroups: cgroups(keys),
             always: Vec::new(),
-            peak_window: config.poll.peak_window,
+            ..subjects.clone()
         },
         subjects,
         tracked_keys: config.limits.tracked_keys,

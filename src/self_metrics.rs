@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 use prometheus::core::Collector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Counter, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts,
-    Registry,
+    Counter, Gauge, Histogram, IntCounter, IntCounterVec, Registry, register_gauge_with_registry,
+    register_histogram_with_registry, register_int_counter_vec_with_registry,
+    register_int_counter_with_registry, register_int_gauge_vec_with_registry,
 };
 use rustix::process::{Resource, getrlimit};
 
@@ -19,6 +20,9 @@ use crate::snapshot::unix_time;
 const POLL_BUCKETS: [f64; 11] = [
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
+
+/// Names and labels are constants of this file: a test makes them all.
+const OF_THIS_FILE: &str = "a valid metric, once";
 
 /// Counters that live as long as the process.
 pub struct SelfMetrics {
@@ -35,67 +39,50 @@ impl SelfMetrics {
     /// `started` is when the process was.
     pub fn new(version: &str, revision: &str, started: SystemTime) -> Self {
         let registry = Registry::new();
-        let build = IntGaugeVec::new(
-            Opts::new(
-                "sockdiag_build_info",
-                "Always 1; the labels say what is running.",
-            ),
+        let build = register_int_gauge_vec_with_registry!(
+            "sockdiag_build_info",
+            "Always 1; the labels say what is running.",
             &["version", "revision"],
+            registry
         );
-        let build = register(&registry, build);
+        let build = build.expect(OF_THIS_FILE);
         build.with_label_values(&[version, revision]).set(1);
-        let errors = register(
-            &registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "sockdiag_collector_errors_total",
-                    "Polls in which a collector failed, since the start, by reason; interrupted counts dumps that the kernel flagged, those that were made again included.",
-                ),
-                &["collector", "reason"],
-            ),
+        let errors = register_int_counter_vec_with_registry!(
+            "sockdiag_collector_errors_total",
+            "Polls in which a collector failed, since the start, by reason; interrupted counts dumps that the kernel flagged, those that were made again included.",
+            &["collector", "reason"],
+            registry
         );
-        let requests = register(
-            &registry,
-            IntCounterVec::new(
-                Opts::new(
-                    "sockdiag_http_requests_total",
-                    "HTTP requests answered since the start, by route and status.",
-                ),
-                &["path", "code"],
-            ),
+        let requests = register_int_counter_vec_with_registry!(
+            "sockdiag_http_requests_total",
+            "HTTP requests answered since the start, by route and status.",
+            &["path", "code"],
+            registry
         );
-        let polls = register(
-            &registry,
-            Histogram::with_opts(
-                HistogramOpts::new(
-                    "sockdiag_poll_duration_seconds",
-                    "How long polls of all namespaces with a dump of the sockets took.",
-                )
-                .buckets(POLL_BUCKETS.to_vec()),
-            ),
+        let polls = register_histogram_with_registry!(
+            "sockdiag_poll_duration_seconds",
+            "How long polls of all namespaces with a dump of the sockets took.",
+            POLL_BUCKETS.to_vec(),
+            registry
         );
-        let interval = register(
-            &registry,
-            Gauge::new(
-                "sockdiag_poll_interval_seconds",
-                "Interval of dumps in force: the configured one, or longer where poll.max_duty stretches it.",
-            ),
+        let interval = register_gauge_with_registry!(
+            "sockdiag_poll_interval_seconds",
+            "Interval of dumps in force: the configured one, or longer where poll.max_duty stretches it.",
+            registry
         );
-        let lost_lines = register(
-            &registry,
-            IntCounter::new(
-                "sockdiag_log_lines_lost_total",
-                "Lines of the log that were lost since the start, because nobody reads it fast enough.",
-            ),
+        let lost_lines = register_int_counter_with_registry!(
+            "sockdiag_log_lines_lost_total",
+            "Lines of the log that were lost since the start, because nobody reads it fast enough.",
+            registry
         );
         Self {
-            lost_lines,
-            registry,
             process: Process::new(started),
-            errors,
-            requests,
-            polls,
-            interval,
+            errors: errors.expect(OF_THIS_FILE),
+            requests: requests.expect(OF_THIS_FILE),
+            polls: polls.expect(OF_THIS_FILE),
+            interval: interval.expect(OF_THIS_FILE),
+            lost_lines: lost_lines.expect(OF_THIS_FILE),
+            registry,
         }
     }
 
@@ -126,15 +113,6 @@ impl SelfMetrics {
         families.extend(self.registry.gather());
         families
     }
-}
-
-/// The names and labels are constants of this file: a test makes them all.
-fn register<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
-    let collector = made.expect("a valid metric");
-    registry
-        .register(Box::new(collector.clone()))
-        .expect("a metric of its own");
-    collector
 }
 
 /// `process_*`, as Prometheus' own clients have them. The exporter's crate for

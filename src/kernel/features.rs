@@ -1,7 +1,6 @@
 //! What the running kernel offers, found out by trying it: distributions take changes
 //! into older kernels, so that a release does not tell.
 
-use std::io;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use serde::Serialize;
 use socket2::Socket;
 
-use super::netlink::DumpError;
 use super::netlink::dump::Deadline;
 use super::port_probe;
 use super::procfs::{Procfs, parse_port_range};
@@ -51,25 +49,21 @@ impl KernelFeatures {
     /// Tries them in the calling thread's network namespace, with three sockets on
     /// loopback that live for a moment; the ports only when they may be probed.
     pub fn probe(with_ports: bool) -> Self {
-        let mut features = Self {
-            bound_only_sockets: sees_bound_only().unwrap_or(false),
-            port_probe: false,
-            port_freed_after_bind: false,
+        let (socket_options, cgroup_id) = listener_attributes().unwrap_or_default();
+        let port_probe = with_ports && can_ask().unwrap_or_default();
+        let freed = port_probe.then(port_probe::is_freed_after_bind);
+        Self {
+            bound_only_sockets: sees_bound_only().unwrap_or_default(),
+            port_probe,
+            port_freed_after_bind: match freed {
+                Some(Ok(freed)) => freed,
+                // No port is free to try it with, or it cannot be asked about.
+                _ => release() >= Some((6, 18)),
+            },
             time_wait_reuse_delay: Path::new("/proc/sys/net/ipv4/tcp_tw_reuse_delay").exists(),
-            socket_options: false,
-            cgroup_id: false,
-        };
-        if let Ok((socket_options, cgroup_id)) = listener_attributes() {
-            (features.socket_options, features.cgroup_id) = (socket_options, cgroup_id);
+            socket_options,
+            cgroup_id,
         }
-        features.port_probe = with_ports && can_ask().unwrap_or(false);
-        let freed = features.port_probe.then(port_probe::is_freed_after_bind);
-        features.port_freed_after_bind = match freed {
-            Some(Ok(freed)) => freed,
-            // No port is free to try it with, or it cannot be asked about.
-            _ => release() >= Some((6, 18)),
-        };
-        features
     }
 
     /// Name, as in the label `feature`, and whether this kernel has it.
@@ -86,12 +80,11 @@ impl KernelFeatures {
 }
 
 /// A bound socket and its port, also where the ephemeral ports are exhausted.
-fn bound_anywhere() -> io::Result<(Socket, u16)> {
+fn bound_anywhere() -> Option<(Socket, u16)> {
     let outside = 1024..1088;
     std::iter::once(0)
         .chain(outside)
         .find_map(|port| port_probe::bound(port).ok())
-        .ok_or_else(|| io::ErrorKind::AddrInUse.into())
 }
 
 /// Whether the kernel answers at all, whatever it says of the first port of the range.
@@ -114,47 +107,34 @@ fn release() -> Option<(u32, u32)> {
     Some((numbers.next()?, numbers.next()?))
 }
 
-fn sees_bound_only() -> Result<bool, ProbeError> {
+fn sees_bound_only() -> Option<bool> {
     let (_socket, port) = bound_anywhere()?;
     let mut seen = false;
     each(Dump::TcpBoundOnly, |record| {
         seen |= record.local_port() == port
     })?;
-    Ok(seen)
+    Some(seen)
 }
 
 /// Whether a listener is dumped with its options, and with its cgroup.
-fn listener_attributes() -> Result<(bool, bool), ProbeError> {
+fn listener_attributes() -> Option<(bool, bool)> {
     let (socket, port) = bound_anywhere()?;
-    socket.listen(1)?;
+    socket.listen(1).ok()?;
     let mut found = (false, false);
     each(Dump::TcpListeners, |record| {
         if record.local_port() == port {
             found = (record.has_options(), record.cgroup_id().is_some());
         }
     })?;
-    Ok(found)
+    Some(found)
 }
 
-fn each(what: Dump, mut each: impl FnMut(SocketRecord<'_>)) -> Result<(), DumpError> {
+/// `None` when the dump is not whole: why, nobody needs to know.
+fn each(what: Dump, mut each: impl FnMut(SocketRecord<'_>)) -> Option<()> {
     let deadline = Deadline {
         timeout: TIMEOUT,
         stop: &AtomicBool::new(false),
     };
-    SockDiag::new().dump_records(what, deadline, &mut each)
-}
-
-/// Why something could not be found out: which, nobody needs to know.
-struct ProbeError;
-
-impl From<io::Error> for ProbeError {
-    fn from(_: io::Error) -> Self {
-        Self
-    }
-}
-
-impl From<DumpError> for ProbeError {
-    fn from(_: DumpError) -> Self {
-        Self
-    }
+    let dumped = SockDiag::new().dump_records(what, deadline, &mut each);
+    dumped.ok()
 }

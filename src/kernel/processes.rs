@@ -12,7 +12,6 @@ use super::netlink::DumpError;
 use super::netlink::dump::Deadline;
 use super::sock_diag::{Dump, SockDiag};
 use crate::model::process::{Process, Route, RouteProcesses};
-use crate::model::socket::Addresses;
 
 /// Inode and place among the routes.
 type Inodes = HashMap<u32, usize>;
@@ -41,7 +40,7 @@ pub fn find(
         let socket = record.socket();
         let route = Route {
             source: socket.addresses.local(),
-            destination: remote(&socket.addresses),
+            destination: socket.addresses.remote(),
             port: socket.remote_port,
         };
         let Some(at) = routes.iter().position(|wanted| *wanted == route) else {
@@ -73,17 +72,13 @@ pub fn find(
     Ok(found)
 }
 
-fn remote(addresses: &Addresses) -> std::net::IpAddr {
-    match *addresses {
-        Addresses::V4 { remote, .. } => remote.into(),
-        Addresses::V6 { remote, .. } => remote.into(),
-    }
-}
-
-fn pids(proc: &Path) -> Vec<u32> {
+/// The numbers of all processes, the lowest first.
+pub fn pids(proc: &Path) -> Vec<u32> {
     let entries = fs::read_dir(proc).into_iter().flatten().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.collect()
+    let mut pids: Vec<_> = pids.collect();
+    pids.sort_unstable();
+    pids
 }
 
 /// Sockets that a process has, by route. None where it is gone, or may not be

@@ -48,6 +48,13 @@ impl Addresses {
             Self::V6 { local, .. } => Ipv6Addr::from(local).into(),
         }
     }
+
+    pub fn remote(&self) -> IpAddr {
+        match *self {
+            Self::V4 { remote, .. } => Ipv4Addr::from(remote).into(),
+            Self::V6 { remote, .. } => Ipv6Addr::from(remote).into(),
+        }
+    }
 }
 
 /// What the two queue words mean depends on the state beside them.

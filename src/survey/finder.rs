@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use glob::Pattern;
 
 use crate::kernel::netns::NamespaceId;
+use crate::kernel::processes;
 use crate::model::cgroup::CgroupOwner;
 use crate::snapshot::{Identity, Kind};
 
@@ -123,7 +124,9 @@ impl Finder {
         }
         let mut before = std::mem::take(&mut self.processes);
         let mut has_changed = false;
-        for path in processes(&self.proc) {
+        // The first of a container is the one that lives longest.
+        for pid in processes::pids(&self.proc) {
+            let path = self.proc.join(pid.to_string());
             let file = path.join("ns/net");
             let Ok(id) = NamespaceId::of_file(&file) else {
                 continue;
@@ -246,19 +249,6 @@ impl Directory {
         self.files = files;
         is_other
     }
-}
-
-/// The directories of all processes, the lowest number first: the first of a container is
-/// the one that lives longest.
-fn processes(proc: &Path) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(proc).into_iter().flatten().flatten();
-    let numbered = entries.filter_map(|entry| {
-        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
-        Some((number, entry.path()))
-    });
-    let mut processes: Vec<_> = numbered.collect();
-    processes.sort();
-    processes.into_iter().map(|(_, path)| path).collect()
 }
 
 /// By its cgroup; nobody where that cannot be read.
