@@ -1,23 +1,19 @@
 //! The layers, one over the other: built-in defaults, file, environment, flags; and the
 //! configuration that comes of them, which remembers who said what and can show itself.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use ::config::Value;
-
 use super::keys::KEYS;
-use super::said::Said;
-use super::value::shown;
+use super::said::{Said, Values};
 use super::{Config, ConfigError, Overrides, env, file, rules};
 
 /// A configuration that remembers who said what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     pub config: Config,
-    /// By `section.key`, all of them.
-    values: BTreeMap<&'static str, Value>,
+    /// Of every key.
+    values: Values,
 }
 
 impl Loaded {
@@ -43,10 +39,9 @@ impl Loaded {
         match typed(&said.values) {
             Ok(config) => {
                 let values = said.values;
-                let loaded = Self { config, values };
-                problems.extend(rules::broken(&loaded, &said.refused));
+                problems.extend(rules::broken(&config, &values, &said.refused));
                 if problems.is_empty() {
-                    return Ok(loaded);
+                    return Ok(Self { config, values });
                 }
             }
             Err(error) => problems.push(error.to_string()),
@@ -57,12 +52,7 @@ impl Loaded {
     /// `FILE:LINE`, the variable or the flag that set `section.key`; none when
     /// it has its built-in default.
     pub fn origin(&self, key: &str) -> Option<&str> {
-        self.values.get(key)?.origin()
-    }
-
-    /// The value of a key in force, as TOML.
-    pub(super) fn shown(&self, path: &str) -> String {
-        shown(&self.values[path].kind)
+        self.values.origin(key)
     }
 
     /// The configuration in force as a TOML file that means the same; a value
@@ -77,7 +67,7 @@ impl Loaded {
                 text += &format!("{gap}[{its}]\n");
                 section = its;
             }
-            text += &format!("{name} = {}", self.shown(key.path));
+            text += &format!("{name} = {}", self.values.shown(key.path));
             if let Some(origin) = self.origin(key.path) {
                 text += &format!(" # {origin}");
             }
@@ -87,9 +77,9 @@ impl Loaded {
     }
 }
 
-fn typed(values: &BTreeMap<&'static str, Value>) -> Result<Config, ::config::ConfigError> {
+fn typed(values: &Values) -> Result<Config, ::config::ConfigError> {
     let mut builder = ::config::Config::builder();
-    for (path, value) in values {
+    for (path, value) in &values.0 {
         builder = builder.set_override(*path, value.clone())?;
     }
     builder.build()?.try_deserialize()

@@ -1,7 +1,7 @@
 //! What must hold between two keys that are each fine by themselves.
 
 use super::Config;
-use super::loaded::Loaded;
+use super::said::Values;
 
 struct Rule {
     left: &'static str,
@@ -45,28 +45,28 @@ const RULES: &[Rule] = &[
 
 /// One line for each rule that is broken. Keys in `refused` have a fault of
 /// their own, and a second line about them would only mislead.
-pub(super) fn broken(loaded: &Loaded, refused: &[&str]) -> Vec<String> {
+pub(super) fn broken(config: &Config, values: &Values, refused: &[&str]) -> Vec<String> {
     RULES
         .iter()
         .filter(|rule| !refused.contains(&rule.left) && !refused.contains(&rule.right))
-        .filter(|rule| !(rule.holds)(&loaded.config))
-        .map(|rule| rule.describe(loaded))
+        .filter(|rule| !(rule.holds)(config))
+        .map(|rule| rule.describe(values))
         .collect()
 }
 
 impl Rule {
     /// The side that somebody set is at fault; the left one if both were.
-    fn describe(&self, loaded: &Loaded) -> String {
-        let (fault, must, other) = match loaded.origin(self.left) {
+    fn describe(&self, values: &Values) -> String {
+        let (fault, must, other) = match values.origin(self.left) {
             Some(_) => (self.left, self.left_must, self.right),
             None => (self.right, self.right_must, self.left),
         };
-        let set = |key| loaded.origin(key).unwrap_or("built-in default");
+        let set = |key| values.origin(key).unwrap_or("built-in default");
         format!(
             "{}: {fault} = {}: {must} {other} = {} ({})",
             set(fault),
-            loaded.shown(fault),
-            loaded.shown(other),
+            values.shown(fault),
+            values.shown(other),
             set(other),
         )
     }

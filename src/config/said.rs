@@ -7,9 +7,25 @@ use ::config::Value;
 use super::keys::{KEYS, Key};
 use super::value::shown;
 
+/// By `section.key`, each with where it was said.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Values(pub(super) BTreeMap<&'static str, Value>);
+
+impl Values {
+    /// `FILE:LINE`, the variable or the flag; none of a built-in default.
+    pub(super) fn origin(&self, path: &str) -> Option<&str> {
+        self.0.get(path)?.origin()
+    }
+
+    /// As TOML.
+    pub(super) fn shown(&self, path: &str) -> String {
+        shown(&self.0[path].kind)
+    }
+}
+
+#[derive(Default)]
 pub(super) struct Said {
-    /// By `section.key`, each with where it was said.
-    pub(super) values: BTreeMap<&'static str, Value>,
+    pub(super) values: Values,
     /// In the order in which they were met.
     pub(super) problems: Vec<String>,
     /// Keys with a value that was refused.
@@ -19,11 +35,7 @@ pub(super) struct Said {
 impl Said {
     /// The built-in values, which have no origin.
     pub(super) fn defaults() -> Self {
-        let mut said = Self {
-            values: BTreeMap::new(),
-            problems: Vec::new(),
-            refused: Vec::new(),
-        };
+        let mut said = Self::default();
         for key in KEYS {
             said.text(key, key.default, None);
         }
@@ -41,8 +53,8 @@ impl Said {
         match key.kind.check(value) {
             Ok(sound) => {
                 let origin = value.origin().map(ToOwned::to_owned);
-                self.values
-                    .insert(key.path, Value::new(origin.as_ref(), sound));
+                let value = Value::new(origin.as_ref(), sound);
+                self.values.0.insert(key.path, value);
             }
             Err(refusals) => {
                 self.refused.push(key.path);
