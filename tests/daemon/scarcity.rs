@@ -67,7 +67,13 @@ fn without_a_descriptor_collectors_fail_and_come_back() {
         let mut client = TcpStream::connect(DEFAULT).unwrap();
         let healthy = collectors(&scrape(&mut client), 1.0);
         let all = allow_descriptors(pid(&exporter), 3);
-        let fails = || collectors(&scrape(&mut client), 0.0) > 0;
+        // A collector that fails shows nothing that is old. The first poll may have been half
+        // done when the last descriptor went.
+        let fails = || {
+            let page = scrape(&mut client);
+            let mut ratio = page.matching("sockdiag_ephemeral_utilization_ratio", &[]);
+            collectors(&page, 0.0) > 0 && ratio.next().is_none()
+        };
         assert!(
             tools::wait_until(patience(), fails),
             "{}",
@@ -76,11 +82,6 @@ fn without_a_descriptor_collectors_fail_and_come_back() {
         let page = scrape(&mut client);
         let errors = page.matching("sockdiag_collector_errors_total", &[]);
         assert!(errors.map(|(_, count)| count).sum::<f64>() > 0.0);
-        // A collector that fails shows nothing that is old.
-        let ratio = page
-            .matching("sockdiag_ephemeral_utilization_ratio", &[])
-            .count();
-        assert_eq!(ratio, 0);
         allow_descriptors(pid(&exporter), all);
         let recovers = || collectors(&scrape(&mut client), 1.0) == healthy;
         assert!(
@@ -101,12 +102,11 @@ fn a_storm_of_signals_spoils_no_poll() {
         exporter.wait_ready(DEFAULT);
         let until = Instant::now() + Duration::from_secs(2);
         let mut sent = 0;
-        while Instant::now() < until {
+        while Instant::now() < until || sent < 1000 {
             kill_process(pid(&exporter), Signal::HUP).unwrap();
             sent += 1;
             sleep(Duration::from_micros(200));
         }
-        assert!(sent > 1000);
         let page = http::get(address(DEFAULT), "/metrics").unwrap();
         let page = Exposition::parse(page.text());
         let errors = page.matching("sockdiag_collector_errors_total", &[]);
