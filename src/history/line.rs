@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use crate::model::figures::endpoint;
 use crate::subjects::Facts;
-use crate::subjects::listeners::AcceptQueue;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
 
@@ -82,21 +81,16 @@ impl Line {
 }
 
 /// The value of a line now.
-pub(super) struct Now {
+pub struct Now {
     pub line: Line,
     pub value: f64,
     /// Worth a line if it has none yet.
     pub is_worst: bool,
 }
 
-/// What the lines of these facts say now.
-pub fn now(facts: &Facts) -> Vec<(Line, f64)> {
-    let all = of(facts).into_iter();
-    all.map(|now| (now.line, now.value)).collect()
-}
-
-/// What is measured; nothing of what is absent or failed.
-pub(super) fn of(facts: &Facts) -> Vec<Now> {
+/// What the lines of these facts say now: what is measured, and nothing of what is absent or
+/// failed.
+pub fn now(facts: &Facts) -> Vec<Now> {
     let mut now = Vec::new();
     let mut one = |line, value| {
         now.push(Now {
@@ -136,14 +130,10 @@ pub(super) fn of(facts: &Facts) -> Vec<Now> {
     now.extend(queues.map(|(rank, queue)| Now {
         line: Line::Queue(queue.address, queue.port),
         value: queue.pool().share(),
-        is_worst: rank < WORST && is_plotted(queue),
+        // A queue in which nobody has ever waited is no line worth looking at.
+        is_worst: rank < WORST && queue.waiting > 0,
     }));
     now
-}
-
-/// A queue in which nobody has ever waited is no line worth looking at.
-fn is_plotted(queue: &AcceptQueue) -> bool {
-    queue.waiting > 0
 }
 
 /// The destination toward which this side closes most connections a second.
