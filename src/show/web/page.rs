@@ -16,6 +16,22 @@ pub const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-
     img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
+/// Up to the body: its title, the seconds and the milliseconds until there is something new.
+const HEAD: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{}</title>
+<link rel="icon" href="/static/icon.svg">
+<link rel="stylesheet" href="/static/page.css">
+<script type="module" src="/static/page.js"></script>
+<noscript><meta http-equiv="refresh" content="{}"></noscript>
+</head>
+<body data-beat="{}">
+"#;
+
 /// Beside the metrics, which may be elsewhere.
 const LINKS: [(&str, &str); 3] = [
     ("/api/v1/snapshot", "Snapshot (JSON)"),
@@ -53,13 +69,12 @@ pub struct Diagnosed<'s> {
 }
 
 impl Content<'_> {
-    /// Whether the namespace that was asked for is there.
+    /// Whether the namespace that was asked for is there, as far as there is a snapshot.
     pub fn is_found(&self) -> bool {
-        let Some(name) = self.netns else {
+        let (Some(name), Some(all)) = (self.netns, self.snapshot) else {
             return true;
         };
-        let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
-        all.into_iter().any(|one| one.name == name)
+        all.namespaces.iter().any(|one| one.name == name)
     }
 
     pub fn render(&self) -> String {
@@ -95,24 +110,14 @@ impl Content<'_> {
     }
 
     fn head(&self, html: &mut Html, shown: &[Diagnosed]) {
-        html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-        html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-        html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
         let title = match trouble::worst(shown) {
             Some(worst) => format!("{}: sockdiag-exporter", worst.label()),
             None => "sockdiag-exporter".to_owned(),
         };
-        html.element("title", title);
-        html.raw("<link rel=\"icon\" href=\"/static/icon.svg\">\n");
-        html.raw("<link rel=\"stylesheet\" href=\"/static/page.css\">\n");
-        html.raw("<script type=\"module\" src=\"/static/page.js\"></script>\n<noscript><meta http-equiv=\"refresh\"");
         // A poll that stretches over a part of a second is in by the next full one.
         let beat = self.beat();
         let seconds = beat.as_secs() + u64::from(beat.subsec_nanos() > 0);
-        html.attribute("content", seconds);
-        html.raw("></noscript>\n</head>\n<body");
-        html.attribute("data-beat", beat.as_millis());
-        html.raw(">\n");
+        html.fill(HEAD, &[&title, &seconds, &beat.as_millis()]);
     }
 
     /// How often there is something new.
@@ -122,13 +127,10 @@ impl Content<'_> {
     }
 
     fn header(&self, html: &mut Html) {
-        html.raw("<a class=\"skip\" href=\"#main\">To the figures</a>\n<header>\n");
-        html.raw("<h1>sockdiag-exporter</h1>\n");
-        html.paragraph(format_args!(
-            "Version {}, revision {}",
-            self.version, self.revision
-        ));
-        html.raw("<nav aria-label=\"Pages\">");
+        html.fill(
+            "<a class=\"skip\" href=\"#main\">To the figures</a>\n<header>\n<h1>sockdiag-exporter</h1>\n<p>Version {}, revision {}</p>\n<nav aria-label=\"Pages\">",
+            &[&self.version, &self.revision],
+        );
         let metrics = (self.telemetry_path, "Metrics");
         for (path, name) in std::iter::once(metrics).chain(LINKS) {
             html.link(path, name);
@@ -154,14 +156,12 @@ impl Content<'_> {
         html.raw("<select id=\"netns\" name=\"netns\"><option value=\"\">");
         html.raw("Own, and those in trouble</option>");
         for one in all {
-            html.raw("<option");
-            html.attribute("value", &one.name);
-            if self.netns == Some(&one.name) {
-                html.raw(" selected");
-            }
-            html.raw(">");
-            html.text(&one.name);
-            html.raw("</option>");
+            let is_picked = self.netns == Some(&one.name);
+            let selected = if is_picked { " selected" } else { "" };
+            html.fill(
+                "<option value=\"{}\"{}>{}</option>",
+                &[&one.name, &selected, &one.name],
+            );
         }
         html.raw("</select> <button>Show</button></form>");
     }
@@ -171,17 +171,14 @@ impl Content<'_> {
         // A clock that is yet to be set may say 1969, which cannot be written so.
         let taken = snapshot.taken.max(SystemTime::UNIX_EPOCH);
         let taken = humantime::format_rfc3339_seconds(taken).to_string();
-        html.raw("<p>Snapshot of <time");
-        html.attribute("datetime", &taken);
-        html.raw(">");
-        html.text(&taken);
-        html.raw("</time>, ");
-        let interval = humantime::format_duration(in_milliseconds(snapshot.interval));
-        html.text(format_args!(
-            "{:.0} s old; polled every {interval}.",
-            age.as_secs_f64()
-        ));
-        html.raw("</p>\n");
+        // One that was worked out has nanoseconds that nobody wants to read.
+        let interval = Duration::from_millis(snapshot.interval.as_millis() as u64);
+        let interval = humantime::format_duration(interval);
+        let age = format_args!("{:.0}", age.as_secs_f64());
+        html.fill(
+            "<p>Snapshot of <time datetime=\"{}\">{}</time>, {} s old; polled every {}.</p>\n",
+            &[&taken, &taken, &age, &interval],
+        );
         trouble::write(html, snapshot, shown);
         if self.netns.is_none() {
             let kernel = snapshot.namespaces.first();
@@ -196,13 +193,10 @@ impl Content<'_> {
         let in_full: Vec<_> = shown.iter().filter(is_in_full).collect();
         for one in in_full.iter().take(IN_FULL) {
             let id = heading_id(&one.namespace.name);
-            html.raw("<section");
-            html.attribute("aria-labelledby", &id);
-            html.raw(">\n<h2");
-            html.attribute("id", &id);
-            html.raw(">");
-            html.text(format_args!("Network namespace {}", one.namespace.name));
-            html.raw("</h2>\n");
+            html.fill(
+                "<section aria-labelledby=\"{}\">\n<h2 id=\"{}\">Network namespace {}</h2>\n",
+                &[&id, &id, &one.namespace.name],
+            );
             plots::write(html, one.namespace, self.history);
             figures::write(html, one);
             html.raw("</section>\n");
@@ -214,11 +208,6 @@ impl Content<'_> {
             ));
         }
     }
-}
-
-/// An interval that was worked out has nanoseconds that nobody wants to read.
-fn in_milliseconds(interval: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

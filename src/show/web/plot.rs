@@ -13,6 +13,8 @@ const LEFT: f64 = 38.0;
 const RIGHT: f64 = 314.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 102.0;
+/// What is written there: by which end it is placed, where, what.
+const TEXT: &str = "<text text-anchor=\"{}\" x=\"{}\" y=\"{}\">{}</text>\n";
 
 /// What the figures are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -73,29 +75,22 @@ impl PlotLine {
 impl Plot {
     pub fn write(&self, html: &mut Html) {
         let id = id("plot", (&self.of, self.title));
-        html.raw("<figure class=\"plot\"");
-        html.attribute("id", id);
-        html.raw(">\n");
-        html.element("figcaption", self.title);
-        html.raw("<svg role=\"img\"");
-        html.attribute("viewBox", format_args!("0 0 {WIDTH} {HEIGHT}"));
-        html.attribute("aria-label", self.in_words());
-        html.raw(">\n");
+        html.fill(
+            "<figure class=\"plot\" id=\"{}\">\n<figcaption>{}</figcaption>\n<svg role=\"img\" viewBox=\"0 0 {} {}\" aria-label=\"{}\">\n",
+            &[&id, &self.title, &WIDTH, &HEIGHT, &self.in_words()],
+        );
         let top = self.top();
         self.grid(html, top);
         for (at, line) in self.lines.iter().enumerate() {
-            html.raw("<path");
-            html.attribute("class", format_args!("line line-{at}"));
-            html.attribute("d", path(&line.points, line.now, top));
-            html.raw("/>\n");
+            let path = path(&line.points, line.now, top);
+            html.fill("<path class=\"line line-{}\" d=\"{}\"/>\n", &[&at, &path]);
         }
         html.raw("</svg>\n<ul class=\"legend\">\n");
         for (at, line) in self.lines.iter().enumerate() {
-            html.raw("<li><svg class=\"key\" aria-hidden=\"true\" viewBox=\"0 0 24 8\"><path d=\"M1 4H23\"");
-            html.attribute("class", format_args!("line line-{at}"));
-            html.raw("/></svg> ");
-            html.text(format_args!("{}: {}", line.label, line.figures(self.unit)));
-            html.raw("</li>\n");
+            html.fill(
+                "<li><svg class=\"key\" aria-hidden=\"true\" viewBox=\"0 0 24 8\"><path d=\"M1 4H23\" class=\"line line-{}\"/></svg> {}: {}</li>\n",
+                &[&at, &line.label, &line.figures(self.unit)],
+            );
         }
         html.raw("</ul>\n</figure>\n");
     }
@@ -123,18 +118,14 @@ impl Plot {
     fn grid(&self, html: &mut Html, top: f64) {
         for (value, class) in [(0.0, "axis"), (top / 2.0, "grid"), (top, "grid")] {
             let y = height(value, top);
-            html.raw("<path");
-            html.attribute("class", class);
-            html.attribute("d", format_args!("M{LEFT} {y:.1}H{RIGHT}"));
-            html.raw("/><text text-anchor=\"end\"");
-            html.attribute("x", LEFT - 4.0);
-            html.attribute("y", format_args!("{:.1}", y + 3.5));
-            html.raw(">");
-            html.text(match self.unit {
+            let stroke = format_args!("M{LEFT} {y:.1}H{RIGHT}");
+            html.fill("<path class=\"{}\" d=\"{}\"/>", &[&class, &stroke]);
+            let text = match self.unit {
                 Unit::Share => format!("{:.0}%", value * 100.0),
                 Unit::PerSecond => value.to_string(),
-            });
-            html.raw("</text>\n");
+            };
+            let y = format_args!("{:.1}", y + 3.5);
+            html.fill(TEXT, &[&"end", &(LEFT - 4.0), &y, &text]);
         }
         let times = [
             (LEFT, "start", "10 min ago"),
@@ -142,13 +133,7 @@ impl Plot {
             (RIGHT, "end", "now"),
         ];
         for (x, anchor, text) in times {
-            html.raw("<text");
-            html.attribute("text-anchor", anchor);
-            html.attribute("x", x);
-            html.attribute("y", HEIGHT - 5.0);
-            html.raw(">");
-            html.text(text);
-            html.raw("</text>\n");
+            html.fill(TEXT, &[&anchor, &x, &(HEIGHT - 5.0), &text]);
         }
     }
 }
