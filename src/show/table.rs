@@ -22,16 +22,13 @@ impl<const N: usize> Table<N> {
         if self.rows.len() == 1 {
             return writeln!(out, "{none}\n");
         }
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-        };
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        });
         for row in &self.rows {
             let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = width(column).unwrap_or(0);
+            for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
                 if column > 0
                     && cell.starts_with(|c: char| c.is_ascii_digit())
                     && !cell.contains([':', '-'])

@@ -125,22 +125,15 @@ fn write_namespace(
     for collected in facts.outcomes() {
         // Of another it may be that it was not dumped.
         if is_own && collected.outcome == Outcome::Absent {
-            writeln!(
-                out,
-                "{}: not offered by this kernel, or switched off",
-                collected.collector
-            )?;
+            let name = collected.collector;
+            writeln!(out, "{name}: not offered by this kernel, or switched off")?;
         }
     }
     for finding in &findings {
         write_finding(out, finding)?;
     }
-    for untold in facts
-        .kernel
-        .measured()
-        .iter()
-        .flat_map(|kernel| kernel.untold())
-    {
+    let kernel = facts.kernel.measured();
+    for untold in kernel.iter().flat_map(|kernel| kernel.untold()) {
         writeln!(out, "{untold}\n")?;
     }
     if findings.is_empty() {
@@ -159,12 +152,8 @@ fn write_namespace(
 
 /// The finding, why, and what helps, wrapped for a terminal.
 fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
-    let title = format!(
-        "{} ({}): {}",
-        finding.severity.label(),
-        finding.id,
-        finding.what
-    );
+    let (severity, id) = (finding.severity.label(), finding.id);
+    let title = format!("{severity} ({id}): {}", finding.what);
     write_wrapped(out, "", "    ", &title)?;
     for reason in &finding.because {
         write_wrapped(out, "    ", "    ", reason)?;
@@ -179,19 +168,16 @@ fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
 }
 
 fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::fmt::Result {
-    let mut line = first.to_owned();
-    let mut words = 0;
+    let (mut line, mut space) = (first.to_owned(), "");
     for word in text.split_whitespace() {
-        if words > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        let width = line.chars().count() + space.len() + word.chars().count();
+        if !space.is_empty() && width > WIDTH {
             writeln!(out, "{line}")?;
-            line = rest.to_owned();
-            words = 0;
+            (line, space) = (rest.to_owned(), "");
         }
-        if words > 0 {
-            line.push(' ');
-        }
-        line.push_str(word);
-        words += 1;
+        line += space;
+        line += word;
+        space = " ";
     }
     writeln!(out, "{line}")
 }
@@ -199,16 +185,19 @@ fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::
 fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     let capacity = &ports.capacity;
     let range = capacity.settings.range;
-    writeln!(
+    write!(out, "ephemeral ports {}-{}: ", range.first, range.last)?;
+    write!(
         out,
-        "ephemeral ports {}-{}: {} in all, {} reserved, {} held by listeners and bound sockets, {} bound first",
-        range.first,
-        range.last,
+        "{} in all, {} reserved, ",
         range.size(),
-        capacity.reserved,
-        capacity.held,
-        capacity.bind_first
+        capacity.reserved
     )?;
+    write!(
+        out,
+        "{} held by listeners and bound sockets, ",
+        capacity.held
+    )?;
+    writeln!(out, "{} bound first", capacity.bind_first)?;
     let mut table = Table::new(&[
         "destination",
         "source",
@@ -289,11 +278,8 @@ fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
         for ((state, outbound), (_, inbound)) in sockets.outbound.iter().zip(sockets.inbound.iter())
         {
             if outbound + inbound > 0 {
-                table.row([
-                    state.label().to_owned(),
-                    outbound.to_string(),
-                    inbound.to_string(),
-                ]);
+                let (outbound, inbound) = (outbound.to_string(), inbound.to_string());
+                table.row([state.label().to_owned(), outbound, inbound]);
             }
         }
         table.write(out, "no TCP sockets")?;

@@ -15,7 +15,7 @@ use super::client::ConnectionLimits;
 use super::connections::{Connections, FIRST_READ};
 use super::web_config::WebConfig;
 
-pub use super::bind::{BindError, bind};
+pub use super::bind::bind;
 
 /// How long to let be what the kernel refuses; descriptors or memory may be free again by then
 /// (`a_scrape_is_answered_though_silent_clients_took_every_descriptor`).

@@ -112,9 +112,8 @@ fn raw(text: &str) -> Result<Raw, String> {
         strict_booleans: false,
     };
     let parsed: Result<Option<Raw>, _> = serde_saphyr::from_str_with_options(text, options);
-    parsed
-        .map(Option::unwrap_or_default)
-        .map_err(|error| format!("is no web configuration: {}", error.render()))
+    let raw = parsed.map_err(|error| format!("is no web configuration: {}", error.render()))?;
+    Ok(raw.unwrap_or_default())
 }
 
 fn tls(raw: RawTls, directory: &Path) -> Result<Option<Tls>, String> {
