@@ -26,8 +26,8 @@ pub enum Line {
     TcpDestination,
     TcpSource,
     UdpSource,
-    /// Share of the ports that is gone toward one destination.
-    Toward(Toward),
+    /// Share of the ports that is gone toward one destination: [`toward`].
+    Toward(String),
     /// Closes a second toward the destination with most, and what could go on for ever.
     Closes,
     Sustainable,
@@ -35,38 +35,6 @@ pub enum Line {
     Conntrack,
     /// Share of an accept queue.
     Queue(IpAddr, u16),
-}
-
-/// A destination as seen from a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Toward {
-    source: IpAddr,
-    device: Option<Box<str>>,
-    destination: IpAddr,
-    port: u16,
-}
-
-/// As findings say it: `10.0.0.5:443 from 10.0.0.1`.
-impl std::fmt::Display for Toward {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let to = endpoint(self.destination, self.port);
-        write!(f, "{to} from {}", self.source)?;
-        match &self.device {
-            Some(device) => write!(f, "%{device}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl From<&Destination> for Toward {
-    fn from(row: &Destination) -> Self {
-        Self {
-            source: row.source,
-            device: row.device.as_deref().map(Into::into),
-            destination: row.destination,
-            port: row.port,
-        }
-    }
 }
 
 impl Line {
@@ -119,7 +87,7 @@ pub fn now(facts: &Facts) -> Vec<Now> {
         now.extend(worst.enumerate().map(|(rank, row)| {
             let value = ports.capacity.toward(row.blocked()).share();
             Now {
-                line: Line::Toward(row.into()),
+                line: Line::Toward(toward(row)),
                 value,
                 is_worst: rank == 0 || (rank < WORST && value >= NOTABLE),
             }
@@ -140,4 +108,10 @@ pub fn now(facts: &Facts) -> Vec<Now> {
 pub fn closing_most(ports: &Ephemeral) -> Option<&Destination> {
     let rows = ports.destinations.rows.iter();
     rows.max_by(|a, b| a.closes_per_second.total_cmp(&b.closes_per_second))
+}
+
+/// As findings say it: `10.0.0.5:443 from 10.0.0.1`.
+pub fn toward(row: &Destination) -> String {
+    let to = endpoint(row.destination, row.port);
+    format!("{to} from {}", row.source_label())
 }

@@ -1,6 +1,6 @@
 //! Tables in running text.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// Columns as wide as their longest cell; numbers stand right.
 pub(super) struct Table<const N: usize> {
@@ -14,8 +14,8 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    pub(super) fn row(&mut self, row: [String; N]) {
-        self.rows.push(row);
+    pub(super) fn row(&mut self, row: [&dyn Display; N]) {
+        self.rows.push(row.map(|cell| cell.to_string()));
     }
 
     pub(super) fn write(&self, out: &mut String, none: &str) -> std::fmt::Result {

@@ -1,6 +1,6 @@
 //! A snapshot as tables that a person can read in a terminal, the worst first.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 use super::namespaces;
 use super::table::Table;
@@ -50,12 +50,13 @@ fn write_others(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     ]);
     let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
     for row in rows {
+        let (bound, ratio) = (percent(row.bound), share(row.ratio));
         table.row([
-            row.name.to_owned(),
-            percent(row.bound),
-            share(row.ratio),
-            row.toward,
-            share(row.conntrack),
+            &row.name,
+            &bound,
+            &ratio,
+            &row.toward,
+            &share(row.conntrack),
         ]);
     }
     table.write(out, "")
@@ -82,17 +83,12 @@ pub fn processes(found: &[RouteProcesses]) -> String {
         unseen,
     } in found
     {
-        let mut row = |sockets: u32, process: String, command: &str| {
-            table.row([
-                endpoint(route.destination, route.port),
-                route.source.to_string(),
-                sockets.to_string(),
-                process,
-                command.to_owned(),
-            ]);
+        let to = endpoint(route.destination, route.port);
+        let mut row = |sockets: u32, process: &dyn Display, command: &str| {
+            table.row([&to, &route.source, &sockets, process, &command]);
         };
         for process in processes.iter().take(ROWS) {
-            row(process.sockets, process.pid.to_string(), &process.command);
+            row(process.sockets, &process.pid, &process.command);
         }
         let others = [
             (*closed, "none: closed, TIME_WAIT or orphaned"),
@@ -100,7 +96,7 @@ pub fn processes(found: &[RouteProcesses]) -> String {
         ];
         for (sockets, whose) in others {
             if sockets > 0 {
-                row(sockets, whose.to_owned(), "");
+                row(sockets, &whose, "");
             }
         }
     }
@@ -211,14 +207,14 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     for row in ports.destinations.worst_first().into_iter().take(ROWS) {
         let pool = ports.capacity.toward(row.blocked());
         table.row([
-            endpoint(row.destination, row.port),
-            row.source_label(),
-            row.used.to_string(),
-            row.reusable.to_string(),
-            between(ports.free_at_least_toward(row), ports.free_toward(row)),
-            percent(pool.share()),
-            main_state(&row.states),
-            row.holder.as_ref().map_or_else(String::new, Holder::short),
+            &endpoint(row.destination, row.port),
+            &row.source_label(),
+            &row.used,
+            &row.reusable,
+            &between(ports.free_at_least_toward(row), ports.free_toward(row)),
+            &percent(pool.share()),
+            &main_state(&row.states),
+            &row.holder.as_ref().map_or_else(String::new, Holder::short),
         ]);
     }
     table.write(out, "no outbound connections from a port in the range")?;
@@ -232,13 +228,9 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     for (protocol, rows, _) in ports.sources.by_protocol() {
         for Source { address, used } in rows {
             let pool = ports.capacity.on_address(*used);
-            table.row([
-                address.map_or_else(|| "any (*)".to_owned(), |address| address.to_string()),
-                protocol.to_owned(),
-                used.to_string(),
-                pool.free().to_string(),
-                percent(pool.share()),
-            ]);
+            let address = address.map_or_else(|| "any (*)".to_owned(), |it| it.to_string());
+            let (free, share) = (pool.free(), percent(pool.share()));
+            table.row([&address, &protocol, used, &free, &share]);
         }
     }
     table.write(out, "no local address holds a port in the range")
@@ -248,8 +240,7 @@ fn write_limits(out: &mut String, facts: &Facts) -> std::fmt::Result {
     let mut table = Table::new(&["table", "now", "limit", "share"]);
     let mut limit = |name: &str, pool: Option<Pool>| {
         if let Some(pool) = pool {
-            let (now, limit) = (pool.used.to_string(), pool.capacity.to_string());
-            table.row([name.to_owned(), now, limit, percent(pool.share())]);
+            table.row([&name, &pool.used, &pool.capacity, &percent(pool.share())]);
         }
     };
     if let Some(conntrack) = facts.conntrack.measured() {
@@ -278,8 +269,7 @@ fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
         for ((state, outbound), (_, inbound)) in sockets.outbound.iter().zip(sockets.inbound.iter())
         {
             if outbound + inbound > 0 {
-                let (outbound, inbound) = (outbound.to_string(), inbound.to_string());
-                table.row([state.label().to_owned(), outbound, inbound]);
+                table.row([&state.label(), &outbound, &inbound]);
             }
         }
         table.write(out, "no TCP sockets")?;
@@ -295,13 +285,12 @@ fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
 
 fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
     let mut table = Table::new(&["made by", "sockets", "ports in the range", "mostly"]);
-    let mut row = |name: String, group: &Group| {
-        let (sockets, ports) = (group.states.total(), group.ephemeral_ports_used);
-        let (sockets, ports) = (sockets.to_string(), ports.to_string());
-        table.row([name, sockets, ports, main_state(&group.states)]);
+    let mut row = |name: &str, group: &Group| {
+        let (sockets, mostly) = (group.states.total(), main_state(&group.states));
+        table.row([&name, &sockets, &group.ephemeral_ports_used, &mostly]);
     };
     for listed in cgroups.largest.iter().take(ROWS) {
-        row(listed.cgroup.name(), &listed.sockets);
+        row(&listed.cgroup.name(), &listed.sockets);
     }
     let groups = [
         ("other cgroups", &cgroups.other),
@@ -310,7 +299,7 @@ fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
     ];
     for (name, group) in groups {
         if group.states.total() > 0 {
-            row(name.to_owned(), group);
+            row(name, group);
         }
     }
     if cgroups.hidden.states.total() > 0 {
@@ -329,12 +318,8 @@ fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
     ] {
         let mut table = Table::new(&[title, "port", "sockets", "mostly"]);
         for peer in side.peers.iter().take(ROWS) {
-            table.row([
-                peer.address.to_string(),
-                peer.port.to_string(),
-                peer.states.total().to_string(),
-                main_state(&peer.states),
-            ]);
+            let (sockets, mostly) = (peer.states.total(), main_state(&peer.states));
+            table.row([&peer.address, &peer.port, &sockets, &mostly]);
         }
         let rest = side
             .distinct
@@ -347,8 +332,6 @@ fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
     Ok(())
 }
 
-fn main_state(states: &StateCounts) -> String {
-    states
-        .main()
-        .map_or_else(String::new, |state| state.label().to_owned())
+fn main_state(states: &StateCounts) -> &'static str {
+    states.main().map_or("", State::label)
 }

@@ -150,11 +150,7 @@ impl Content<'_> {
         if all.len() < 2 {
             return;
         }
-        html.raw(
-            "<form method=\"get\" action=\"/\"><label for=\"netns\">Network namespace</label> ",
-        );
-        html.raw("<select id=\"netns\" name=\"netns\"><option value=\"\">");
-        html.raw("Own, and those in trouble</option>");
+        html.raw("<form method=\"get\" action=\"/\"><label for=\"netns\">Network namespace</label> <select id=\"netns\" name=\"netns\"><option value=\"\">Own, and those in trouble</option>");
         for one in all {
             let is_picked = self.netns == Some(&one.name);
             let selected = if is_picked { " selected" } else { "" };

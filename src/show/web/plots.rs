@@ -25,7 +25,7 @@ fn place(line: &Line) -> (Heading, u8, String) {
         Line::TcpDestination => (POOLS, 0, "TCP, one destination"),
         Line::TcpSource => (POOLS, 1, "TCP, one source (bind first)"),
         Line::UdpSource => (POOLS, 2, "UDP, one source"),
-        Line::Toward(toward) => return (DESTINATIONS, 0, toward.to_string()),
+        Line::Toward(toward) => return (DESTINATIONS, 0, toward.clone()),
         Line::Closes => (CLOSES, 0, "closes"),
         Line::Sustainable => (CLOSES, 1, "sustainable"),
         Line::Conntrack => (CONNTRACK, 0, "entries of the limit"),
@@ -58,10 +58,8 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
     let ports = namespace.facts.ephemeral.measured();
     let most = ports.and_then(closing_most);
     if let Some(row) = most.filter(|row| row.closes_per_second > 0.0) {
-        html.paragraph(format_args!(
-            "Most closes go toward {}.",
-            history::Toward::from(row)
-        ));
+        let toward = history::toward(row);
+        html.paragraph(format_args!("Most closes go toward {toward}."));
     }
 }
 

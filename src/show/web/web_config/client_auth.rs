@@ -69,20 +69,14 @@ impl Clients {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let hints = roots.subjects();
-        let chain = match policy.verifies {
-            true => {
-                let builder = WebPkiClientVerifier::builder_with_provider(
-                    Arc::new(roots),
-                    Arc::clone(provider),
-                );
-                Some(builder.build().map_err(|error| error.to_string())?)
-            }
-            false => None,
-        };
+        let (roots, provider) = (Arc::new(roots), Arc::clone(provider));
+        let algorithms = provider.signature_verification_algorithms;
+        let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
+        let chain = policy.verifies.then(|| builder.build()).transpose();
         Ok(Self {
-            chain,
+            chain: chain.map_err(|error| error.to_string())?,
             hints,
-            algorithms: provider.signature_verification_algorithms,
+            algorithms,
             // Without a certificate there is no name: Go refuses that client, too.
             mandatory: policy.is_mandatory || allowed_sans.is_some(),
             allowed_sans,

@@ -2,7 +2,7 @@
 //! where the change is no good.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_rustls::rustls::ServerConfig;
 
@@ -64,15 +64,11 @@ impl WebConfig {
 
     /// What is in force now.
     pub fn current(&self) -> Arc<Settings> {
-        let mut state = self.state();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.files.may_have_changed() {
             self.reread(&mut state);
         }
         Arc::clone(&state.good)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reread(&self, state: &mut State) {
