@@ -60,47 +60,45 @@ pub struct Now {
 /// failed.
 pub fn now(facts: &Facts) -> Vec<Now> {
     let mut now = Vec::new();
-    let mut one = |line, value| {
+    let mut add = |line, value, is_worst| {
         now.push(Now {
             line,
             value,
-            is_worst: true,
+            is_worst,
         });
     };
     if let Some(ports) = facts.ephemeral.measured() {
-        one(Line::TcpDestination, ports.utilization.tcp_destination);
-        one(Line::TcpSource, ports.utilization.tcp_source);
+        add(
+            Line::TcpDestination,
+            ports.utilization.tcp_destination,
+            true,
+        );
+        add(Line::TcpSource, ports.utilization.tcp_source, true);
         if ports.sources.udp.is_some() {
-            one(Line::UdpSource, ports.utilization.udp_source);
+            add(Line::UdpSource, ports.utilization.udp_source, true);
         }
-        one(Line::Sustainable, ports.capacity.sustainable());
+        add(Line::Sustainable, ports.capacity.sustainable(), true);
         if let Some(row) = closing_most(ports) {
-            one(Line::Closes, row.closes_per_second);
+            add(Line::Closes, row.closes_per_second, true);
+        }
+        for (rank, row) in ports.destinations.worst_first().into_iter().enumerate() {
+            let value = ports.capacity.toward(row.blocked()).share();
+            let is_worst = rank == 0 || (rank < WORST && value >= NOTABLE);
+            add(Line::Toward(toward(row)), value, is_worst);
         }
     }
     let conntrack = facts.conntrack.measured();
     if let Some(pool) = conntrack.and_then(|table| table.pool()) {
-        one(Line::Conntrack, pool.share());
-    }
-    if let Some(ports) = facts.ephemeral.measured() {
-        let worst = ports.destinations.worst_first().into_iter();
-        now.extend(worst.enumerate().map(|(rank, row)| {
-            let value = ports.capacity.toward(row.blocked()).share();
-            Now {
-                line: Line::Toward(toward(row)),
-                value,
-                is_worst: rank == 0 || (rank < WORST && value >= NOTABLE),
-            }
-        }));
+        add(Line::Conntrack, pool.share(), true);
     }
     let queues = facts.listeners.measured().into_iter();
-    let queues = queues.flat_map(|listeners| &listeners.queues).enumerate();
-    now.extend(queues.map(|(rank, queue)| Now {
-        line: Line::Queue(queue.address, queue.port),
-        value: queue.pool().share(),
+    let queues = queues.flat_map(|listeners| &listeners.queues);
+    for (rank, queue) in queues.enumerate() {
         // A queue in which nobody has ever waited is no line worth looking at.
-        is_worst: rank < WORST && queue.waiting > 0,
-    }));
+        let is_worst = rank < WORST && queue.waiting > 0;
+        let line = Line::Queue(queue.address, queue.port);
+        add(line, queue.pool().share(), is_worst);
+    }
     now
 }
 

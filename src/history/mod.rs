@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 pub use line::{Line, Now, WORST, closing_most, now, toward};
 
-use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published, Snapshot};
+use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published};
 
 /// How far back it reaches.
 pub const WINDOW: Duration = Duration::from_secs(600);
@@ -68,12 +68,7 @@ pub struct Point {
 pub type Lines = Vec<(Line, Vec<Point>)>;
 
 impl History {
-    /// Takes what was published, once.
-    pub fn record(&self, published: &Published) {
-        self.record_at(published.at, published);
-    }
-
-    /// The same, as if it had been published at that moment.
+    /// Takes what was published, once, as if it had been published at that moment.
     pub fn record_at(&self, at: Instant, published: &Published) {
         let mut kept = self.kept();
         if kept.published.is_some_and(|newest| newest >= at) {
@@ -81,7 +76,9 @@ impl History {
         }
         kept.published = Some(at);
         kept.make_room(at, published.snapshot.interval);
-        let chosen = chosen(&published.snapshot);
+        let all = &published.snapshot;
+        let chosen = all.namespaces.iter().take(1).chain(all.fullest_first());
+        let chosen: Vec<_> = chosen.take(NAMESPACES).collect();
         kept.leave_out(&chosen);
         for namespace in chosen {
             kept.record(namespace);
@@ -101,12 +98,6 @@ impl History {
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The exporter's own, and those whose ports are fullest.
-fn chosen(all: &Snapshot) -> Vec<&NamespaceSnapshot> {
-    let own = all.namespaces.iter().take(1);
-    own.chain(all.fullest_first()).take(NAMESPACES).collect()
 }
 
 impl Kept {

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write};
 
-use super::namespaces;
+use super::namespaces::{self, Diagnosed};
 use super::table::Table;
 use crate::findings::Finding;
 use crate::model::figures::{between, endpoint, percent};
@@ -26,9 +26,9 @@ const WIDTH: usize = 100;
 
 pub fn render(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    for (at, namespace) in namespaces::in_full(snapshot).enumerate() {
+    for one in namespaces::in_full(snapshot) {
         // Writing to a String cannot fail.
-        let _ = write_namespace(&mut text, namespace, at == 0);
+        let _ = write_namespace(&mut text, &one);
     }
     let _ = write_others(&mut text, snapshot);
     text
@@ -76,23 +76,18 @@ pub fn missing(snapshot: &Snapshot) -> Option<String> {
 /// Who has the sockets of the worst destinations.
 pub fn processes(found: &[RouteProcesses]) -> String {
     let mut table = Table::new(&["destination", "source", "sockets", "process", "command"]);
-    for RouteProcesses {
-        route,
-        processes,
-        closed,
-        unseen,
-    } in found
-    {
+    for one in found {
+        let route = &one.route;
         let to = endpoint(route.destination, route.port);
         let mut row = |sockets: u32, process: &dyn Display, command: &str| {
             table.row([&to, &route.source, &sockets, process, &command]);
         };
-        for process in processes.iter().take(ROWS) {
+        for process in one.processes.iter().take(ROWS) {
             row(process.sockets, &process.pid, &process.command);
         }
         let others = [
-            (*closed, "none: closed, TIME_WAIT or orphaned"),
-            (*unseen, "of others: look as root"),
+            (one.closed, "none: closed, TIME_WAIT or orphaned"),
+            (one.unseen, "of others: look as root"),
         ];
         for (sockets, whose) in others {
             if sockets > 0 {
@@ -106,13 +101,8 @@ pub fn processes(found: &[RouteProcesses]) -> String {
     text
 }
 
-fn write_namespace(
-    out: &mut String,
-    namespace: &NamespaceSnapshot,
-    is_own: bool,
-) -> std::fmt::Result {
-    let NamespaceSnapshot { name, facts, .. } = namespace;
-    let findings = namespace.findings();
+fn write_namespace(out: &mut String, one: &Diagnosed) -> std::fmt::Result {
+    let NamespaceSnapshot { name, facts, .. } = one.namespace;
     writeln!(out, "network namespace {name}\n")?;
     for down in facts.failures() {
         let collectors = down.collectors.join(", ");
@@ -120,19 +110,19 @@ fn write_namespace(
     }
     for collected in facts.outcomes() {
         // Of another it may be that it was not dumped.
-        if is_own && collected.outcome == Outcome::Absent {
+        if one.is_own && collected.outcome == Outcome::Absent {
             let name = collected.collector;
             writeln!(out, "{name}: not offered by this kernel, or switched off")?;
         }
     }
-    for finding in &findings {
+    for finding in &one.findings {
         write_finding(out, finding)?;
     }
     let kernel = facts.kernel.measured();
     for untold in kernel.iter().flat_map(|kernel| kernel.untold()) {
         writeln!(out, "{untold}\n")?;
     }
-    if findings.is_empty() {
+    if one.findings.is_empty() {
         writeln!(out, "no findings\n")?;
     }
     if let Some(ports) = facts.ephemeral.measured() {

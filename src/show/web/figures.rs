@@ -1,11 +1,10 @@
 //! The worst figures of a namespace, as tables. How bad a figure is the findings say.
 
 use super::html::Html;
-use super::page::Diagnosed;
 use super::table::{Cell, Table};
-use crate::findings::{self, FindingId, Severity};
+use crate::findings::{self, FindingId};
 use crate::model::figures::{between, grouped, rate};
-use crate::show::namespaces;
+use crate::show::namespaces::{self, Diagnosed};
 use crate::snapshot::Snapshot;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
@@ -19,12 +18,6 @@ pub fn write(html: &mut Html, one: &Diagnosed) {
         if let Some(table) = table(one) {
             table.write(html);
         }
-    }
-}
-
-impl Diagnosed<'_> {
-    fn severity(&self, id: FindingId, subject: Option<&str>) -> Option<Severity> {
-        findings::severity(&self.findings, id, subject)
     }
 }
 

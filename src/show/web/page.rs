@@ -6,10 +6,9 @@ use std::time::{Duration, SystemTime};
 use super::html::Html;
 use super::table::heading_id;
 use super::{figures, plots, trouble};
-use crate::findings::Finding;
 use crate::history::History;
-use crate::show::namespaces;
-use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::show::namespaces::{self, Diagnosed};
+use crate::snapshot::Snapshot;
 
 /// Script and style are files of ours; nothing is loaded from anywhere else.
 pub const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
@@ -32,12 +31,21 @@ const HEAD: &str = r#"<!DOCTYPE html>
 <body data-beat="{}">
 "#;
 
-/// Beside the metrics, which may be elsewhere.
-const LINKS: [(&str, &str); 3] = [
-    ("/api/v1/snapshot", "Snapshot (JSON)"),
-    ("/-/healthy", "Health"),
-    ("/-/ready", "Readiness"),
-];
+/// Up to the picker: version, revision, where the metrics are.
+const HEADER: &str = r##"<a class="skip" href="#main">To the figures</a>
+<header>
+<h1>sockdiag-exporter</h1>
+<p>Version {}, revision {}</p>
+<nav aria-label="Pages"><a href="{}">Metrics</a> <a href="/api/v1/snapshot">Snapshot (JSON)</a> <a href="/-/healthy">Health</a> <a href="/-/ready">Readiness</a> </nav>
+<div id="picker">"##;
+
+/// After it. The control is of the script: hidden without it.
+const CONTROL: &str = r#"</div>
+<p id="control" hidden><button type="button" id="pause" aria-pressed="false">Pause</button> <strong id="state" role="status"></strong> <span id="ago"></span></p>
+<p id="news" class="unseen" role="status"></p>
+</header>
+<main id="main" tabindex="-1">
+"#;
 
 /// How often a page without a snapshot asks for one.
 const WAITING: Duration = Duration::from_secs(2);
@@ -60,14 +68,6 @@ pub struct Content<'c> {
     pub now: SystemTime,
 }
 
-/// A namespace, and what is wrong with it.
-pub struct Diagnosed<'s> {
-    pub namespace: &'s NamespaceSnapshot,
-    pub findings: Vec<Finding>,
-    /// The exporter's own.
-    pub is_own: bool,
-}
-
 impl Content<'_> {
     /// Whether the namespace that was asked for is there, as far as there is a snapshot.
     pub fn is_found(&self) -> bool {
@@ -78,11 +78,17 @@ impl Content<'_> {
     }
 
     pub fn render(&self) -> String {
-        let shown = self.shown();
+        let shown = self.snapshot.into_iter();
+        let shown = shown.flat_map(|all| namespaces::diagnosed(all, self.netns));
+        let shown: Vec<_> = shown.collect();
         let mut html = Html::default();
         self.head(&mut html, &shown);
-        self.header(&mut html);
-        html.raw("<main id=\"main\" tabindex=\"-1\">\n");
+        html.fill(
+            HEADER,
+            &[&self.version, &self.revision, &self.telemetry_path],
+        );
+        self.picker(&mut html);
+        html.raw(CONTROL);
         match self.snapshot {
             Some(_) if !self.is_found() => html.paragraph(format_args!(
                 "There is no network namespace {} here, or no more.",
@@ -95,53 +101,19 @@ impl Content<'_> {
         html.finish()
     }
 
-    /// The one that was asked for, else all.
-    fn shown(&self) -> Vec<Diagnosed<'_>> {
-        let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
-        let is_shown = |one: &NamespaceSnapshot| self.netns.is_none_or(|name| one.name == name);
-        all.enumerate()
-            .filter(|(_, namespace)| is_shown(namespace))
-            .map(|(at, namespace)| Diagnosed {
-                namespace,
-                findings: namespace.findings(),
-                is_own: at == 0,
-            })
-            .collect()
-    }
-
     fn head(&self, html: &mut Html, shown: &[Diagnosed]) {
         let title = match trouble::worst(shown) {
             Some(worst) => format!("{}: sockdiag-exporter", worst.label()),
             None => "sockdiag-exporter".to_owned(),
         };
+        // How often there is something new.
+        let beat = self
+            .snapshot
+            .map_or(WAITING, |all| all.interval)
+            .max(QUICKEST);
         // A poll that stretches over a part of a second is in by the next full one.
-        let beat = self.beat();
         let seconds = beat.as_secs() + u64::from(beat.subsec_nanos() > 0);
         html.fill(HEAD, &[&title, &seconds, &beat.as_millis()]);
-    }
-
-    /// How often there is something new.
-    fn beat(&self) -> Duration {
-        let interval = self.snapshot.map(|snapshot| snapshot.interval);
-        interval.unwrap_or(WAITING).max(QUICKEST)
-    }
-
-    fn header(&self, html: &mut Html) {
-        html.fill(
-            "<a class=\"skip\" href=\"#main\">To the figures</a>\n<header>\n<h1>sockdiag-exporter</h1>\n<p>Version {}, revision {}</p>\n<nav aria-label=\"Pages\">",
-            &[&self.version, &self.revision],
-        );
-        let metrics = (self.telemetry_path, "Metrics");
-        for (path, name) in std::iter::once(metrics).chain(LINKS) {
-            html.link(path, name);
-            html.raw(" ");
-        }
-        html.raw("</nav>\n<div id=\"picker\">");
-        self.picker(html);
-        html.raw("</div>\n");
-        // Of the script: hidden without it.
-        html.raw("<p id=\"control\" hidden><button type=\"button\" id=\"pause\" aria-pressed=\"false\">Pause</button> <strong id=\"state\" role=\"status\"></strong> <span id=\"ago\"></span></p>\n");
-        html.raw("<p id=\"news\" class=\"unseen\" role=\"status\"></p>\n</header>\n");
     }
 
     /// Where there are several namespaces to choose from.
@@ -183,9 +155,7 @@ impl Content<'_> {
             untold.for_each(|untold| html.paragraph(untold));
             figures::others(html, snapshot);
         }
-        let is_in_full = |one: &&Diagnosed| {
-            self.netns.is_some() || namespaces::is_in_full(one.is_own, one.namespace, &one.findings)
-        };
+        let is_in_full = |one: &&Diagnosed| self.netns.is_some() || one.is_in_full();
         let in_full: Vec<_> = shown.iter().filter(is_in_full).collect();
         for one in in_full.iter().take(IN_FULL) {
             let id = heading_id(&one.namespace.name);

@@ -50,14 +50,11 @@ impl Unit {
 }
 
 impl PlotLine {
-    fn values(&self) -> impl Iterator<Item = f64> {
-        let values = self.points.iter().filter_map(|point| point.value);
-        values.chain(self.now).filter(|value| value.is_finite())
-    }
-
     /// None where nothing is known.
     pub fn highest(&self) -> Option<f64> {
-        self.values().reduce(f64::max)
+        let values = self.points.iter().filter_map(|point| point.value);
+        let values = values.chain(self.now).filter(|value| value.is_finite());
+        values.reduce(f64::max)
     }
 
     fn figures(&self, unit: Unit) -> String {
@@ -144,11 +141,9 @@ fn round_up(value: f64) -> f64 {
     while power * 10.0 < value && power < 1e12 {
         power *= 10.0;
     }
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-    steps
-        .into_iter()
-        .find(|&step| step >= value)
-        .unwrap_or(power * 10.0)
+    let mut steps = [1.0, 2.0, 5.0].map(|step| step * power).into_iter();
+    let step = steps.find(|&step| step >= value);
+    step.unwrap_or(power * 10.0)
 }
 
 fn height(value: f64, top: f64) -> f64 {
@@ -161,12 +156,9 @@ fn path(points: &[Point], now: Option<f64>, top: f64) -> String {
     let mut path = String::new();
     let mut is_drawing = false;
     let mut go = |x: f64, value: f64, follows: bool| {
-        let (command, y) = (if follows { 'L' } else { 'M' }, height(value, top));
+        let (command, dot) = if follows { ('L', "") } else { ('M', "h0") };
         // Writing to a String cannot fail.
-        let _ = write!(path, "{command}{x:.1} {y:.1}");
-        if !follows {
-            path.push_str("h0");
-        }
+        let _ = write!(path, "{command}{x:.1} {:.1}{dot}", height(value, top));
     };
     for point in points {
         let value = point.value.filter(|value| value.is_finite());

@@ -112,7 +112,7 @@ async fn landing(State(app): State<App>, RawQuery(query): RawQuery) -> Response 
     let (snapshot, why_not) = match &published {
         Ok(published) => {
             // The plots end with what the page says, whoever came first.
-            app.history.record(published);
+            app.history.record_at(published.at, published);
             (Some(&published.snapshot), "")
         }
         Err(reason) => (None, *reason),

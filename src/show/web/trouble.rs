@@ -1,8 +1,8 @@
 //! What is wrong and toward whom: failed collectors, then findings, the worst first.
 
 use super::html::{Html, id};
-use super::page::Diagnosed;
 use crate::findings::{Finding, RUNBOOKS, Severity};
+use crate::show::namespaces::Diagnosed;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 
 /// Of failures and of findings so many are shown: there may be hundreds of namespaces.
