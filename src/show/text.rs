@@ -256,8 +256,8 @@ fn write_limits(out: &mut String, facts: &Facts) -> std::fmt::Result {
 fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
     let mut table = Table::new(&["TCP state", "outbound", "inbound"]);
     if let Some(sockets) = facts.sockets.measured() {
-        for ((state, outbound), (_, inbound)) in sockets.outbound.iter().zip(sockets.inbound.iter())
-        {
+        let both = sockets.outbound.iter().zip(sockets.inbound.iter());
+        for ((state, outbound), (_, inbound)) in both {
             if outbound + inbound > 0 {
                 table.row([&state.label(), &outbound, &inbound]);
             }
@@ -311,9 +311,8 @@ fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
             let (sockets, mostly) = (peer.states.total(), main_state(&peer.states));
             table.row([&peer.address, &peer.port, &sockets, &mostly]);
         }
-        let rest = side
-            .distinct
-            .saturating_sub(side.peers.len().min(ROWS) as u32);
+        let shown = side.peers.len().min(ROWS) as u32;
+        let rest = side.distinct.saturating_sub(shown);
         table.write(out, &format!("nobody: {title}"))?;
         if rest > 0 {
             writeln!(out, "… and {rest} more\n")?;

@@ -25,7 +25,7 @@ const FILES: [(&str, &str, &str); 5] = [
 /// A browser keeps them, and asks whether they are still the same.
 pub async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
     let Some((_, kind, text)) = FILES.iter().find(|(known, ..)| *known == name) else {
-        return not_found().await;
+        return not_found().await.into_response();
     };
     let tag = format!("\"{}\"", digest(text));
     let keep = [(CACHE_CONTROL, "no-cache"), (ETAG, &*tag)];

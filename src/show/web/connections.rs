@@ -70,10 +70,8 @@ impl Connections {
         let activity = Activity::of_accepted();
         let (router, web_config) = (self.router.clone(), self.web_config.clone());
         let serving = serve(router, web_config, stream, activity.clone());
-        let task = self
-            .tasks
-            .spawn(in_time(serving, activity.clone(), self.limits));
-        self.open.push((task, activity));
+        let serving = in_time(serving, activity.clone(), self.limits);
+        self.open.push((self.tasks.spawn(serving), activity));
     }
 
     /// Has one connection make way for another.

@@ -58,9 +58,8 @@ pub fn others(html: &mut Html, snapshot: &Snapshot) {
 
 /// The page of one namespace.
 fn link(name: &str) -> String {
-    let mut query = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
-    query.append_pair("netns", name);
-    query.finish()
+    let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("/?netns={name}")
 }
 
 fn utilization<'s>(one: &'s Diagnosed) -> Option<Table<'s>> {

@@ -76,7 +76,13 @@ impl Plot {
             "<figure class=\"plot\" id=\"{}\">\n<figcaption>{}</figcaption>\n<svg role=\"img\" viewBox=\"0 0 {} {}\" aria-label=\"{}\">\n",
             &[&id, &self.title, &WIDTH, &HEIGHT, &self.in_words()],
         );
-        let top = self.top();
+        let top = match self.unit {
+            Unit::Share => 1.0,
+            Unit::PerSecond => {
+                let highest = self.lines.iter().filter_map(PlotLine::highest);
+                round_up(highest.fold(0.0, f64::max))
+            }
+        };
         self.grid(html, top);
         for (at, line) in self.lines.iter().enumerate() {
             let path = path(&line.points, line.now, top);
@@ -101,17 +107,7 @@ impl Plot {
         words
     }
 
-    /// What the upper end stands for.
-    fn top(&self) -> f64 {
-        match self.unit {
-            Unit::Share => 1.0,
-            Unit::PerSecond => {
-                let highest = self.lines.iter().filter_map(PlotLine::highest);
-                round_up(highest.fold(0.0, f64::max))
-            }
-        }
-    }
-
+    /// `top` is what the upper end stands for.
     fn grid(&self, html: &mut Html, top: f64) {
         for (value, class) in [(0.0, "axis"), (top / 2.0, "grid"), (top, "grid")] {
             let y = height(value, top);

@@ -77,33 +77,26 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
 }
 
 async fn healthy(State(app): State<App>) -> Response {
-    let Some(time) = app.progress.stuck_for() else {
-        return "healthy\n".into_response();
-    };
-    let reason = format!(
-        "not healthy: the collector thread has been stuck for {} s\n",
-        time.as_secs()
-    );
-    (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
+    match app.progress.stuck_for() {
+        None => "healthy\n".into_response(),
+        Some(time) => unavailable(format!(
+            "not healthy: the collector thread has been stuck for {} s\n",
+            time.as_secs()
+        )),
+    }
 }
 
 async fn ready(State(app): State<App>) -> Response {
     match published(&app) {
         Ok(_) => "ready\n".into_response(),
-        Err(reason) => {
-            let reason = format!("not ready: {reason}\n");
-            (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
-        }
+        Err(reason) => unavailable(format!("not ready: {reason}\n")),
     }
 }
 
 async fn snapshot(State(app): State<App>) -> Response {
     match published(&app) {
         Ok(published) => Json(&published.snapshot).into_response(),
-        Err(reason) => {
-            let reason = Json(json!({ "error": reason }));
-            (StatusCode::SERVICE_UNAVAILABLE, reason).into_response()
-        }
+        Err(reason) => unavailable(Json(json!({ "error": reason }))),
     }
 }
 
@@ -147,14 +140,17 @@ fn asked_for(query: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.into_owned())
 }
 
-pub(super) async fn not_found() -> Response {
-    let body = "not found; / lists what there is\n";
-    (StatusCode::NOT_FOUND, body).into_response()
+fn unavailable(body: impl IntoResponse) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
-async fn wrong_method() -> Response {
+pub(super) async fn not_found() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "not found; / lists what there is\n")
+}
+
+async fn wrong_method() -> impl IntoResponse {
     let body = "only GET and HEAD are answered here\n";
-    (StatusCode::METHOD_NOT_ALLOWED, body).into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, body)
 }
 
 /// The last snapshot, or why there is nothing to show.

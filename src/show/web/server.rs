@@ -36,7 +36,6 @@ pub async fn serve(
     let mut shutdown = pin!(shutdown);
     let mut door = Door {
         listeners,
-        first: 0,
         refused: None,
     };
     let mut connections = Connections::new(router, web_config, limits);
@@ -68,9 +67,8 @@ pub async fn serve(
 
 /// The listeners, none of which keeps the others waiting (`a_busy_address_holds_no_other_up`).
 struct Door {
+    /// Whose connection was taken last comes last.
     listeners: Vec<TcpListener>,
-    /// Which listener comes first at the next look.
-    first: usize,
     /// When the kernel last refused, until it accepts again.
     refused: Option<Instant>,
 }
@@ -109,12 +107,11 @@ impl Door {
     }
 
     async fn next(&mut self) -> io::Result<TcpStream> {
-        let count = self.listeners.len();
         poll_fn(|cx| {
-            for step in 0..count {
-                let place = (self.first + step) % count;
-                if let Poll::Ready(accepted) = self.listeners[place].poll_accept(cx) {
-                    self.first = place + 1;
+            for _ in 0..self.listeners.len() {
+                let accepted = self.listeners[0].poll_accept(cx);
+                self.listeners.rotate_left(1);
+                if let Poll::Ready(accepted) = accepted {
                     return Poll::Ready(accepted.map(|(stream, _)| stream));
                 }
             }
@@ -134,7 +131,6 @@ mod tests {
         let addresses = [0, 1].map(|at: usize| listeners[at].local_addr().unwrap());
         let mut door = Door {
             listeners,
-            first: 0,
             refused: None,
         };
         let mut clients = Vec::new();

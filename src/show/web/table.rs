@@ -34,6 +34,26 @@ impl Cell {
     pub fn port(port: u16) -> Self {
         Self::Number(port.to_string(), port.into())
     }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Self::Number(..) | Self::Share(..))
+    }
+
+    fn write(&self, html: &mut Html) {
+        match self {
+            Self::Text(text) => html.fill("<td>{}", &[text]),
+            Self::Link(target, text) => {
+                html.raw("<td>");
+                html.link(target, text);
+            }
+            Self::Number(text, value) => {
+                html.fill("<td class=\"number\" data-value=\"{}\">{}", &[value, text]);
+            }
+            Self::Share(share, severity) => share_cell(html, *share, *severity),
+            Self::Unknown => html.raw("<td class=\"number\">-"),
+        }
+        html.raw("</td>");
+    }
 }
 
 /// A table that scrolls by itself where the screen is narrower.
@@ -82,25 +102,6 @@ impl Table<'_> {
             html.raw("</tr>\n");
         }
         html.raw("</tbody>\n</table></div>\n");
-    }
-}
-
-impl Cell {
-    fn is_number(&self) -> bool {
-        matches!(self, Self::Number(..) | Self::Share(..))
-    }
-
-    fn write(&self, html: &mut Html) {
-        match self {
-            Self::Text(text) => html.fill("<td>{}", &[text]),
-            Self::Link(target, text) => html.fill("<td><a href=\"{}\">{}</a>", &[target, text]),
-            Self::Number(text, value) => {
-                html.fill("<td class=\"number\" data-value=\"{}\">{}", &[value, text]);
-            }
-            Self::Share(share, severity) => share_cell(html, *share, *severity),
-            Self::Unknown => html.raw("<td class=\"number\">-"),
-        }
-        html.raw("</td>");
     }
 }
 

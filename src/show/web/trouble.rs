@@ -114,8 +114,8 @@ pub fn badge(html: &mut Html, severity: &str) {
 }
 
 fn runbook(html: &mut Html, name: &str) {
-    html.fill(
-        "<p><a href=\"{}{}.md\">Runbook {}</a></p>\n",
-        &[&RUNBOOKS, &name, &name],
-    );
+    let target = format_args!("{RUNBOOKS}{name}.md");
+    html.raw("<p>");
+    html.link(target, format_args!("Runbook {name}"));
+    html.raw("</p>\n");
 }

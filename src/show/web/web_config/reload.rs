@@ -148,13 +148,11 @@ fn read(path: &Path, files: &mut Files) -> Result<Settings, String> {
     let at_fault = |reason: String| format!("{shown}: {reason}");
     let file = file::parse(&text, directory).map_err(at_fault)?;
     let mut notes = Vec::new();
-    let server = file
-        .tls
-        .as_ref()
-        .map(|tls| tls::server(tls, files, &mut notes));
+    let said = file.tls.as_ref();
+    let server = said.map(|tls| tls::server(tls, files, &mut notes));
     Ok(Settings {
         tls: server.transpose().map_err(at_fault)?.map(Arc::new),
-        demands_certificate: file.tls.as_ref().is_some_and(tls::demands_certificate),
+        demands_certificate: said.is_some_and(tls::demands_certificate),
         headers: file.headers,
         users: file.users,
         rate: file.rate,
