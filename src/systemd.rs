@@ -55,13 +55,11 @@ pub fn say_stopping() {
 /// Whether it was heard. A failure is logged unless the last word failed too:
 /// the watchdog would repeat it for ever.
 fn say(state: &[NotifyState<'_>], was_heard: bool) -> bool {
-    match sd_notify::notify(state) {
-        Ok(()) => true,
-        Err(error) => {
-            if was_heard {
-                tracing::warn!(%error, "cannot tell systemd");
-            }
-            false
-        }
+    let said = sd_notify::notify(state);
+    if let Err(error) = &said
+        && was_heard
+    {
+        tracing::warn!(%error, "cannot tell systemd");
     }
+    said.is_ok()
 }

@@ -10,8 +10,6 @@ use crate::show::web::server;
 use crate::show::web::web_config::WebConfig;
 use crate::systemd;
 
-const NO_SOCKETS: &str = "web.systemd_socket = true: systemd has handed in no sockets; enable and start the .socket unit, or leave --web.systemd-socket out";
-
 /// What the daemon answers on, and how.
 pub struct WebSetup {
     pub listeners: Vec<TcpListener>,
@@ -37,7 +35,8 @@ fn listeners(config: &Config) -> Result<Vec<TcpListener>> {
         return Ok(inherited);
     }
     if config.web.systemd_socket {
-        return Err(refuse(NO_SOCKETS.to_owned()));
+        let problem = "web.systemd_socket = true: systemd has handed in no sockets; enable and start the .socket unit, or leave --web.systemd-socket out";
+        return Err(refuse(problem.to_owned()));
     }
     let is_default = config.web.listen_is_default();
     Ok(server::bind(&config.web.listen, is_default)?)

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use crate::model::figures::endpoint;
 use crate::subjects::Facts;
-use crate::subjects::listeners::AcceptQueue;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
 
@@ -27,8 +26,8 @@ pub enum Line {
     TcpDestination,
     TcpSource,
     UdpSource,
-    /// Share of the ports that is gone toward one destination.
-    Toward(Toward),
+    /// Share of the ports that is gone toward one destination: [`toward`].
+    Toward(String),
     /// Closes a second toward the destination with most, and what could go on for ever.
     Closes,
     Sustainable,
@@ -36,38 +35,6 @@ pub enum Line {
     Conntrack,
     /// Share of an accept queue.
     Queue(IpAddr, u16),
-}
-
-/// A destination as seen from a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Toward {
-    source: IpAddr,
-    device: Option<Box<str>>,
-    destination: IpAddr,
-    port: u16,
-}
-
-/// As findings say it: `10.0.0.5:443 from 10.0.0.1`.
-impl std::fmt::Display for Toward {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let to = endpoint(self.destination, self.port);
-        write!(f, "{to} from {}", self.source)?;
-        match &self.device {
-            Some(device) => write!(f, "%{device}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl From<&Destination> for Toward {
-    fn from(row: &Destination) -> Self {
-        Self {
-            source: row.source,
-            device: row.device.as_deref().map(Into::into),
-            destination: row.destination,
-            port: row.port,
-        }
-    }
 }
 
 impl Line {
@@ -82,72 +49,67 @@ impl Line {
 }
 
 /// The value of a line now.
-pub(super) struct Now {
+pub struct Now {
     pub line: Line,
     pub value: f64,
     /// Worth a line if it has none yet.
     pub is_worst: bool,
 }
 
-/// What the lines of these facts say now.
-pub fn now(facts: &Facts) -> Vec<(Line, f64)> {
-    let all = of(facts).into_iter();
-    all.map(|now| (now.line, now.value)).collect()
-}
-
-/// What is measured; nothing of what is absent or failed.
-pub(super) fn of(facts: &Facts) -> Vec<Now> {
+/// What the lines of these facts say now: what is measured, and nothing of what is absent or
+/// failed.
+pub fn now(facts: &Facts) -> Vec<Now> {
     let mut now = Vec::new();
-    let mut one = |line, value| {
+    let mut add = |line, value, is_worst| {
         now.push(Now {
             line,
             value,
-            is_worst: true,
+            is_worst,
         });
     };
     if let Some(ports) = facts.ephemeral.measured() {
-        one(Line::TcpDestination, ports.utilization.tcp_destination);
-        one(Line::TcpSource, ports.utilization.tcp_source);
+        add(
+            Line::TcpDestination,
+            ports.utilization.tcp_destination,
+            true,
+        );
+        add(Line::TcpSource, ports.utilization.tcp_source, true);
         if ports.sources.udp.is_some() {
-            one(Line::UdpSource, ports.utilization.udp_source);
+            add(Line::UdpSource, ports.utilization.udp_source, true);
         }
-        one(Line::Sustainable, ports.capacity.sustainable());
+        add(Line::Sustainable, ports.capacity.sustainable(), true);
         if let Some(row) = closing_most(ports) {
-            one(Line::Closes, row.closes_per_second);
+            add(Line::Closes, row.closes_per_second, true);
+        }
+        for (rank, row) in ports.destinations.worst_first().into_iter().enumerate() {
+            let value = ports.capacity.toward(row.blocked()).share();
+            let is_worst = rank == 0 || (rank < WORST && value >= NOTABLE);
+            add(Line::Toward(toward(row)), value, is_worst);
         }
     }
     let conntrack = facts.conntrack.measured();
     if let Some(pool) = conntrack.and_then(|table| table.pool()) {
-        one(Line::Conntrack, pool.share());
-    }
-    if let Some(ports) = facts.ephemeral.measured() {
-        let worst = ports.destinations.worst_first().into_iter();
-        now.extend(worst.enumerate().map(|(rank, row)| {
-            let value = ports.capacity.toward(row.blocked()).share();
-            Now {
-                line: Line::Toward(row.into()),
-                value,
-                is_worst: rank == 0 || (rank < WORST && value >= NOTABLE),
-            }
-        }));
+        add(Line::Conntrack, pool.share(), true);
     }
     let queues = facts.listeners.measured().into_iter();
-    let queues = queues.flat_map(|listeners| &listeners.queues).enumerate();
-    now.extend(queues.map(|(rank, queue)| Now {
-        line: Line::Queue(queue.address, queue.port),
-        value: queue.pool().share(),
-        is_worst: rank < WORST && is_plotted(queue),
-    }));
+    let queues = queues.flat_map(|listeners| &listeners.queues);
+    for (rank, queue) in queues.enumerate() {
+        // A queue in which nobody has ever waited is no line worth looking at.
+        let is_worst = rank < WORST && queue.waiting > 0;
+        let line = Line::Queue(queue.address, queue.port);
+        add(line, queue.pool().share(), is_worst);
+    }
     now
-}
-
-/// A queue in which nobody has ever waited is no line worth looking at.
-fn is_plotted(queue: &AcceptQueue) -> bool {
-    queue.waiting > 0
 }
 
 /// The destination toward which this side closes most connections a second.
 pub fn closing_most(ports: &Ephemeral) -> Option<&Destination> {
     let rows = ports.destinations.rows.iter();
     rows.max_by(|a, b| a.closes_per_second.total_cmp(&b.closes_per_second))
+}
+
+/// As findings say it: `10.0.0.5:443 from 10.0.0.1`.
+pub fn toward(row: &Destination) -> String {
+    let to = endpoint(row.destination, row.port);
+    format!("{to} from {}", row.source_label())
 }

@@ -5,12 +5,12 @@
 mod line;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use line::{Line, Toward, WORST, closing_most, now};
+pub use line::{Line, Now, WORST, closing_most, now, toward};
 
-use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published, Snapshot};
+use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published};
 
 /// How far back it reaches.
 pub const WINDOW: Duration = Duration::from_secs(600);
@@ -30,9 +30,8 @@ pub struct History(Mutex<Kept>);
 struct Kept {
     /// When the newest of all was published.
     published: Option<Instant>,
+    /// The newest first.
     samples: VecDeque<Sample>,
-    /// Where the newest sample stands in each line.
-    newest: usize,
     namespaces: Vec<Past>,
 }
 
@@ -48,8 +47,11 @@ struct Sample {
 struct Past {
     inode: u64,
     name: Box<str>,
-    lines: Vec<(Line, [f64; SAMPLES])>,
+    lines: Vec<(Line, Values)>,
 }
+
+/// A value for each sample, the newest first; what is not a number was not there.
+type Values = [f64; SAMPLES];
 
 /// One value of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,12 +68,7 @@ pub struct Point {
 pub type Lines = Vec<(Line, Vec<Point>)>;
 
 impl History {
-    /// Takes what was published, once.
-    pub fn record(&self, published: &Arc<Published>) {
-        self.record_at(published.at, published);
-    }
-
-    /// The same, as if it had been published at that moment.
+    /// Takes what was published, once, as if it had been published at that moment.
     pub fn record_at(&self, at: Instant, published: &Published) {
         let mut kept = self.kept();
         if kept.published.is_some_and(|newest| newest >= at) {
@@ -79,11 +76,13 @@ impl History {
         }
         kept.published = Some(at);
         kept.make_room(at, published.snapshot.interval);
-        let chosen = chosen(&published.snapshot);
+        let all = &published.snapshot;
+        let chosen = all.namespaces.iter().take(1).chain(all.fullest_first());
+        let chosen: Vec<_> = chosen.take(NAMESPACES).collect();
         kept.leave_out(&chosen);
-        chosen
-            .into_iter()
-            .for_each(|namespace| kept.record(namespace));
+        for namespace in chosen {
+            kept.record(namespace);
+        }
         kept.forget();
     }
 
@@ -91,12 +90,8 @@ impl History {
     pub fn of(&self, namespace: &NamespaceSnapshot) -> Option<Lines> {
         let kept = self.kept();
         let past = kept.namespaces.iter().find(|past| past.is_of(namespace))?;
-        let lines = past.lines.iter();
-        Some(
-            lines
-                .map(|(line, values)| (line.clone(), kept.points(values)))
-                .collect(),
-        )
+        let points = |(line, values): &(Line, Values)| (line.clone(), kept.points(values));
+        Some(past.lines.iter().map(points).collect())
     }
 
     /// A panic while it was locked leaves whole values.
@@ -105,30 +100,24 @@ impl History {
     }
 }
 
-/// The exporter's own, and those whose ports are fullest.
-fn chosen(all: &Snapshot) -> Vec<&NamespaceSnapshot> {
-    let own = all.namespaces.iter().take(1);
-    own.chain(all.fullest_first()).take(NAMESPACES).collect()
-}
-
 impl Kept {
     /// A sample of this moment: the last one if that is near enough.
     fn make_room(&mut self, at: Instant, interval: Duration) {
         let since = |sample: &Sample| at.duration_since(sample.at);
-        if let Some(last) = self.samples.back().map(since)
-            && last < SPACING
-        {
+        let last = self.samples.front().map(since);
+        if last.is_some_and(|last| last < SPACING) {
             return;
         }
-        let last = self.samples.back().map(since);
         let follows = last.is_some_and(|last| last <= INTERVALS * interval.max(SPACING));
-        self.newest = (self.newest + 1) % SAMPLES;
-        self.samples.push_back(Sample { at, follows });
-        while self.samples.len() > SAMPLES || self.samples.front().map(since) > Some(WINDOW) {
-            self.samples.pop_front();
+        while self.samples.len() == SAMPLES || self.samples.back().map(since) > Some(WINDOW) {
+            self.samples.pop_back();
         }
-        let lines = self.namespaces.iter_mut().flat_map(|past| &mut past.lines);
-        lines.for_each(|(_, values)| values[self.newest] = f64::NAN);
+        self.samples.push_front(Sample { at, follows });
+        for (_, values) in self.namespaces.iter_mut().flat_map(|past| &mut past.lines) {
+            values.rotate_right(1);
+            values[0] = f64::NAN;
+            values[self.samples.len()..].fill(f64::NAN);
+        }
     }
 
     fn record(&mut self, namespace: &NamespaceSnapshot) {
@@ -142,51 +131,34 @@ impl Kept {
             });
             self.namespaces.len() - 1
         });
-        let order = self.order();
-        self.namespaces[at].record(&line::of(&namespace.facts), self.newest, &order);
-    }
-
-    /// Where the samples stand in a line, the newest first.
-    fn order(&self) -> Vec<usize> {
-        let back = 0..self.samples.len();
-        back.map(|back| (self.newest + SAMPLES - back) % SAMPLES)
-            .collect()
+        self.namespaces[at].record(&now(&namespace.facts));
     }
 
     /// Makes room for these: of the others those that were fuller longest ago go.
     fn leave_out(&mut self, chosen: &[&NamespaceSnapshot]) {
-        let order = self.order();
         let is_chosen = |past: &Past| chosen.iter().any(|one| past.is_of(one));
         self.namespaces
-            .sort_by_key(|past| (!is_chosen(past), past.age(&order)));
-        let known = self
-            .namespaces
-            .iter()
-            .filter(|past| is_chosen(past))
-            .count();
+            .sort_by_key(|past| (!is_chosen(past), past.age()));
+        let known = self.namespaces.partition_point(is_chosen);
         self.namespaces.truncate(known + NAMESPACES - chosen.len());
     }
 
     /// Lines without a value in the window, and namespaces without a line.
     fn forget(&mut self) {
-        let order = self.order();
         for past in &mut self.namespaces {
-            past.lines
-                .retain(|(_, values)| age(values, &order) < order.len());
+            past.lines.retain(|(_, values)| age(values) < SAMPLES);
         }
         self.namespaces.retain(|past| !past.lines.is_empty());
     }
 
-    fn points(&self, values: &[f64; SAMPLES]) -> Vec<Point> {
-        let order = self.order();
-        let newest = self.published.or(self.samples.back().map(|last| last.at));
-        let samples = self.samples.iter().zip(order.iter().rev());
-        let point = |(sample, &place): (&Sample, &usize)| Point {
-            age: newest.map_or(Duration::ZERO, |newest| newest.duration_since(sample.at)),
-            value: Some(values[place]).filter(|value| value.is_finite()),
+    fn points(&self, values: &Values) -> Vec<Point> {
+        let age = |sample: &Sample| Some(self.published?.duration_since(sample.at));
+        let point = |(sample, &value): (&Sample, &f64)| Point {
+            age: age(sample).unwrap_or_default(),
+            value: Some(value).filter(|value| value.is_finite()),
             follows: sample.follows,
         };
-        samples.map(point).collect()
+        self.samples.iter().zip(values).rev().map(point).collect()
     }
 }
 
@@ -195,38 +167,33 @@ impl Past {
         (self.inode, &*self.name) == (namespace.identity.inode, &namespace.name)
     }
 
-    fn record(&mut self, now: &[line::Now], newest: usize, order: &[usize]) {
-        for line::Now {
-            line,
-            value,
-            is_worst,
-        } in now
-        {
-            let known = self.lines.iter().position(|(known, _)| known == line);
+    fn record(&mut self, all: &[Now]) {
+        for now in all {
+            let known = self.lines.iter().position(|(line, _)| *line == now.line);
             let at = match known {
                 Some(at) => at,
-                None if *is_worst => {
-                    self.make_room(line, now, order);
-                    self.lines.push((line.clone(), [f64::NAN; SAMPLES]));
+                None if now.is_worst => {
+                    self.make_room(&now.line, all);
+                    self.lines.push((now.line.clone(), [f64::NAN; SAMPLES]));
                     self.lines.len() - 1
                 }
                 None => continue,
             };
-            let slot = &mut self.lines[at].1[newest];
+            let newest = &mut self.lines[at].1[0];
             // What is not a number yields to what is.
-            *slot = slot.max(*value);
+            *newest = newest.max(now.value);
         }
     }
 
     /// Where there are as many lines of this kind as may be, the one goes that is not among the
     /// worst now and was there longest ago.
-    fn make_room(&mut self, line: &Line, now: &[line::Now], order: &[usize]) {
+    fn make_room(&mut self, line: &Line, now: &[Now]) {
         let kind = std::mem::discriminant(line);
         let is_worst = |line: &Line| now.iter().any(|one| one.is_worst && one.line == *line);
         let alike = self.lines.iter().enumerate();
         let alike = alike.filter(|(_, (other, _))| std::mem::discriminant(other) == kind);
         let ages: Vec<_> = alike
-            .map(|(at, (other, values))| (!is_worst(other), age(values, order), at))
+            .map(|(at, (other, values))| (!is_worst(other), age(values), at))
             .collect();
         if ages.len() >= line.most()
             && let Some((_, _, at)) = ages.into_iter().max()
@@ -235,16 +202,16 @@ impl Past {
         }
     }
 
-    fn age(&self, order: &[usize]) -> usize {
-        let ages = self.lines.iter().map(|(_, values)| age(values, order));
+    fn age(&self) -> usize {
+        let ages = self.lines.iter().map(|(_, values)| age(values));
         ages.min().unwrap_or(usize::MAX)
     }
 }
 
 /// How many samples ago it had its last value.
-fn age(values: &[f64; SAMPLES], order: &[usize]) -> usize {
-    let has_value = |&place: &usize| !values[place].is_nan();
-    order.iter().position(has_value).unwrap_or(order.len())
+fn age(values: &Values) -> usize {
+    let last = values.iter().position(|value| !value.is_nan());
+    last.unwrap_or(SAMPLES)
 }
 
 #[cfg(test)]

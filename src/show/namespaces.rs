@@ -1,14 +1,52 @@
-//! The network namespaces beside the exporter's own, as a reader wants to see them: the
-//! fullest in one table, and in full only those where something is wrong.
+//! The network namespaces as a reader wants to see them: in full the exporter's own and those
+//! where something is wrong, and of the others the fullest in one table.
 
-use crate::findings::Finding;
+use crate::findings::{self, Finding, FindingId, Severity};
 use crate::model::figures::endpoint;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 
 /// Rows of the table; there is more in the JSON.
 const ROWS: usize = 10;
 
-/// One namespace.
+/// A namespace, and what is wrong with it.
+pub struct Diagnosed<'s> {
+    pub namespace: &'s NamespaceSnapshot,
+    pub findings: Vec<Finding>,
+    /// The exporter's own.
+    pub is_own: bool,
+}
+
+impl Diagnosed<'_> {
+    pub fn is_in_full(&self) -> bool {
+        self.is_own || !self.findings.is_empty() || !self.namespace.facts.failures().is_empty()
+    }
+
+    /// How bad the findings say that something is; of a `subject`, or of the worst one.
+    pub fn severity(&self, id: FindingId, subject: Option<&str>) -> Option<Severity> {
+        findings::severity(&self.findings, id, subject)
+    }
+}
+
+/// All of them, or the one that is named.
+pub fn diagnosed<'s>(
+    snapshot: &'s Snapshot,
+    name: Option<&str>,
+) -> impl Iterator<Item = Diagnosed<'s>> {
+    let all = snapshot.namespaces.iter().enumerate();
+    let shown = all.filter(move |(_, one)| name.is_none_or(|name| one.name == name));
+    shown.map(|(at, namespace)| Diagnosed {
+        namespace,
+        findings: namespace.findings(),
+        is_own: at == 0,
+    })
+}
+
+/// The exporter's own, and those where something is wrong.
+pub fn in_full(snapshot: &Snapshot) -> impl Iterator<Item = Diagnosed<'_>> {
+    diagnosed(snapshot, None).filter(Diagnosed::is_in_full)
+}
+
+/// A row of the table.
 pub struct Row<'s> {
     pub name: &'s str,
     /// What the ratio of its ports cannot exceed, and what it was at the last dump.
@@ -27,18 +65,6 @@ pub fn fullest(snapshot: &Snapshot) -> (Vec<Row<'_>>, usize) {
     let others = snapshot.fullest_first();
     let all = others.len();
     (others.into_iter().take(ROWS).map(row).collect(), all)
-}
-
-/// The exporter's own, and those where something is wrong.
-pub fn in_full(snapshot: &Snapshot) -> impl Iterator<Item = &NamespaceSnapshot> {
-    let all = snapshot.namespaces.iter().enumerate();
-    let wanted = all.filter(|(at, one)| is_in_full(*at == 0, one, &one.findings()));
-    wanted.map(|(_, namespace)| namespace)
-}
-
-/// Whether it is one of those.
-pub fn is_in_full(is_own: bool, namespace: &NamespaceSnapshot, findings: &[Finding]) -> bool {
-    is_own || !findings.is_empty() || !namespace.facts.failures().is_empty()
 }
 
 fn row(namespace: &NamespaceSnapshot) -> Row<'_> {
@@ -103,7 +129,9 @@ mod tests {
         let (rows, all) = fullest(&snapshot);
         assert_eq!((rows.len(), all), (10, 12));
         assert_eq!((rows[0].name, rows[0].conntrack), ("pod-12", Some(0.05)));
-        let names: Vec<_> = in_full(&snapshot).map(|one| &one.name[..]).collect();
+        let names: Vec<_> = in_full(&snapshot)
+            .map(|one| &one.namespace.name[..])
+            .collect();
         assert_eq!(names, ["host", "pod-6"]);
     }
 

@@ -1,6 +1,6 @@
 //! Tables in running text.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// Columns as wide as their longest cell; numbers stand right.
 pub(super) struct Table<const N: usize> {
@@ -14,24 +14,21 @@ impl<const N: usize> Table<N> {
         }
     }
 
-    pub(super) fn row(&mut self, row: [String; N]) {
-        self.rows.push(row);
+    pub(super) fn row(&mut self, row: [&dyn Display; N]) {
+        self.rows.push(row.map(|cell| cell.to_string()));
     }
 
     pub(super) fn write(&self, out: &mut String, none: &str) -> std::fmt::Result {
         if self.rows.len() == 1 {
             return writeln!(out, "{none}\n");
         }
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .map(|row| row[column].chars().count())
-                .max()
-        };
+        let widths: [usize; N] = std::array::from_fn(|column| {
+            let cells = self.rows.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or(0)
+        });
         for row in &self.rows {
             let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                let width = width(column).unwrap_or(0);
+            for (column, (cell, width)) in row.iter().zip(widths).enumerate() {
                 if column > 0
                     && cell.starts_with(|c: char| c.is_ascii_digit())
                     && !cell.contains([':', '-'])

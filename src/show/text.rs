@@ -1,8 +1,8 @@
 //! A snapshot as tables that a person can read in a terminal, the worst first.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
-use super::namespaces;
+use super::namespaces::{self, Diagnosed};
 use super::table::Table;
 use crate::findings::Finding;
 use crate::model::figures::{between, endpoint, percent};
@@ -26,9 +26,9 @@ const WIDTH: usize = 100;
 
 pub fn render(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    for (at, namespace) in namespaces::in_full(snapshot).enumerate() {
+    for one in namespaces::in_full(snapshot) {
         // Writing to a String cannot fail.
-        let _ = write_namespace(&mut text, namespace, at == 0);
+        let _ = write_namespace(&mut text, &one);
     }
     let _ = write_others(&mut text, snapshot);
     text
@@ -50,12 +50,13 @@ fn write_others(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     ]);
     let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
     for row in rows {
+        let (bound, ratio) = (percent(row.bound), share(row.ratio));
         table.row([
-            row.name.to_owned(),
-            percent(row.bound),
-            share(row.ratio),
-            row.toward,
-            share(row.conntrack),
+            &row.name,
+            &bound,
+            &ratio,
+            &row.toward,
+            &share(row.conntrack),
         ]);
     }
     table.write(out, "")
@@ -75,32 +76,22 @@ pub fn missing(snapshot: &Snapshot) -> Option<String> {
 /// Who has the sockets of the worst destinations.
 pub fn processes(found: &[RouteProcesses]) -> String {
     let mut table = Table::new(&["destination", "source", "sockets", "process", "command"]);
-    for RouteProcesses {
-        route,
-        processes,
-        closed,
-        unseen,
-    } in found
-    {
-        let mut row = |sockets: u32, process: String, command: &str| {
-            table.row([
-                endpoint(route.destination, route.port),
-                route.source.to_string(),
-                sockets.to_string(),
-                process,
-                command.to_owned(),
-            ]);
+    for one in found {
+        let route = &one.route;
+        let to = endpoint(route.destination, route.port);
+        let mut row = |sockets: u32, process: &dyn Display, command: &str| {
+            table.row([&to, &route.source, &sockets, process, &command]);
         };
-        for process in processes.iter().take(ROWS) {
-            row(process.sockets, process.pid.to_string(), &process.command);
+        for process in one.processes.iter().take(ROWS) {
+            row(process.sockets, &process.pid, &process.command);
         }
         let others = [
-            (*closed, "none: closed, TIME_WAIT or orphaned"),
-            (*unseen, "of others: look as root"),
+            (one.closed, "none: closed, TIME_WAIT or orphaned"),
+            (one.unseen, "of others: look as root"),
         ];
         for (sockets, whose) in others {
             if sockets > 0 {
-                row(sockets, whose.to_owned(), "");
+                row(sockets, &whose, "");
             }
         }
     }
@@ -110,13 +101,8 @@ pub fn processes(found: &[RouteProcesses]) -> String {
     text
 }
 
-fn write_namespace(
-    out: &mut String,
-    namespace: &NamespaceSnapshot,
-    is_own: bool,
-) -> std::fmt::Result {
-    let NamespaceSnapshot { name, facts, .. } = namespace;
-    let findings = namespace.findings();
+fn write_namespace(out: &mut String, one: &Diagnosed) -> std::fmt::Result {
+    let NamespaceSnapshot { name, facts, .. } = one.namespace;
     writeln!(out, "network namespace {name}\n")?;
     for down in facts.failures() {
         let collectors = down.collectors.join(", ");
@@ -124,26 +110,19 @@ fn write_namespace(
     }
     for collected in facts.outcomes() {
         // Of another it may be that it was not dumped.
-        if is_own && collected.outcome == Outcome::Absent {
-            writeln!(
-                out,
-                "{}: not offered by this kernel, or switched off",
-                collected.collector
-            )?;
+        if one.is_own && collected.outcome == Outcome::Absent {
+            let name = collected.collector;
+            writeln!(out, "{name}: not offered by this kernel, or switched off")?;
         }
     }
-    for finding in &findings {
+    for finding in &one.findings {
         write_finding(out, finding)?;
     }
-    for untold in facts
-        .kernel
-        .measured()
-        .iter()
-        .flat_map(|kernel| kernel.untold())
-    {
+    let kernel = facts.kernel.measured();
+    for untold in kernel.iter().flat_map(|kernel| kernel.untold()) {
         writeln!(out, "{untold}\n")?;
     }
-    if findings.is_empty() {
+    if one.findings.is_empty() {
         writeln!(out, "no findings\n")?;
     }
     if let Some(ports) = facts.ephemeral.measured() {
@@ -159,12 +138,8 @@ fn write_namespace(
 
 /// The finding, why, and what helps, wrapped for a terminal.
 fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
-    let title = format!(
-        "{} ({}): {}",
-        finding.severity.label(),
-        finding.id,
-        finding.what
-    );
+    let (severity, id) = (finding.severity.label(), finding.id);
+    let title = format!("{severity} ({id}): {}", finding.what);
     write_wrapped(out, "", "    ", &title)?;
     for reason in &finding.because {
         write_wrapped(out, "    ", "    ", reason)?;
@@ -179,19 +154,16 @@ fn write_finding(out: &mut String, finding: &Finding) -> std::fmt::Result {
 }
 
 fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::fmt::Result {
-    let mut line = first.to_owned();
-    let mut words = 0;
+    let (mut line, mut space) = (first.to_owned(), "");
     for word in text.split_whitespace() {
-        if words > 0 && line.chars().count() + 1 + word.chars().count() > WIDTH {
+        let width = line.chars().count() + space.len() + word.chars().count();
+        if !space.is_empty() && width > WIDTH {
             writeln!(out, "{line}")?;
-            line = rest.to_owned();
-            words = 0;
+            (line, space) = (rest.to_owned(), "");
         }
-        if words > 0 {
-            line.push(' ');
-        }
-        line.push_str(word);
-        words += 1;
+        line += space;
+        line += word;
+        space = " ";
     }
     writeln!(out, "{line}")
 }
@@ -199,16 +171,19 @@ fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::
 fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     let capacity = &ports.capacity;
     let range = capacity.settings.range;
-    writeln!(
+    write!(out, "ephemeral ports {}-{}: ", range.first, range.last)?;
+    write!(
         out,
-        "ephemeral ports {}-{}: {} in all, {} reserved, {} held by listeners and bound sockets, {} bound first",
-        range.first,
-        range.last,
+        "{} in all, {} reserved, ",
         range.size(),
-        capacity.reserved,
-        capacity.held,
-        capacity.bind_first
+        capacity.reserved
     )?;
+    write!(
+        out,
+        "{} held by listeners and bound sockets, ",
+        capacity.held
+    )?;
+    writeln!(out, "{} bound first", capacity.bind_first)?;
     let mut table = Table::new(&[
         "destination",
         "source",
@@ -222,14 +197,14 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     for row in ports.destinations.worst_first().into_iter().take(ROWS) {
         let pool = ports.capacity.toward(row.blocked());
         table.row([
-            endpoint(row.destination, row.port),
-            row.source_label(),
-            row.used.to_string(),
-            row.reusable.to_string(),
-            between(ports.free_at_least_toward(row), ports.free_toward(row)),
-            percent(pool.share()),
-            main_state(&row.states),
-            row.holder.as_ref().map_or_else(String::new, Holder::short),
+            &endpoint(row.destination, row.port),
+            &row.source_label(),
+            &row.used,
+            &row.reusable,
+            &between(ports.free_at_least_toward(row), ports.free_toward(row)),
+            &percent(pool.share()),
+            &main_state(&row.states),
+            &row.holder.as_ref().map_or_else(String::new, Holder::short),
         ]);
     }
     table.write(out, "no outbound connections from a port in the range")?;
@@ -243,13 +218,9 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     for (protocol, rows, _) in ports.sources.by_protocol() {
         for Source { address, used } in rows {
             let pool = ports.capacity.on_address(*used);
-            table.row([
-                address.map_or_else(|| "any (*)".to_owned(), |address| address.to_string()),
-                protocol.to_owned(),
-                used.to_string(),
-                pool.free().to_string(),
-                percent(pool.share()),
-            ]);
+            let address = address.map_or_else(|| "any (*)".to_owned(), |it| it.to_string());
+            let (free, share) = (pool.free(), percent(pool.share()));
+            table.row([&address, &protocol, used, &free, &share]);
         }
     }
     table.write(out, "no local address holds a port in the range")
@@ -259,8 +230,7 @@ fn write_limits(out: &mut String, facts: &Facts) -> std::fmt::Result {
     let mut table = Table::new(&["table", "now", "limit", "share"]);
     let mut limit = |name: &str, pool: Option<Pool>| {
         if let Some(pool) = pool {
-            let (now, limit) = (pool.used.to_string(), pool.capacity.to_string());
-            table.row([name.to_owned(), now, limit, percent(pool.share())]);
+            table.row([&name, &pool.used, &pool.capacity, &percent(pool.share())]);
         }
     };
     if let Some(conntrack) = facts.conntrack.measured() {
@@ -286,14 +256,10 @@ fn write_limits(out: &mut String, facts: &Facts) -> std::fmt::Result {
 fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
     let mut table = Table::new(&["TCP state", "outbound", "inbound"]);
     if let Some(sockets) = facts.sockets.measured() {
-        for ((state, outbound), (_, inbound)) in sockets.outbound.iter().zip(sockets.inbound.iter())
-        {
+        let both = sockets.outbound.iter().zip(sockets.inbound.iter());
+        for ((state, outbound), (_, inbound)) in both {
             if outbound + inbound > 0 {
-                table.row([
-                    state.label().to_owned(),
-                    outbound.to_string(),
-                    inbound.to_string(),
-                ]);
+                table.row([&state.label(), &outbound, &inbound]);
             }
         }
         table.write(out, "no TCP sockets")?;
@@ -309,13 +275,12 @@ fn write_sockets(out: &mut String, facts: &Facts) -> std::fmt::Result {
 
 fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
     let mut table = Table::new(&["made by", "sockets", "ports in the range", "mostly"]);
-    let mut row = |name: String, group: &Group| {
-        let (sockets, ports) = (group.states.total(), group.ephemeral_ports_used);
-        let (sockets, ports) = (sockets.to_string(), ports.to_string());
-        table.row([name, sockets, ports, main_state(&group.states)]);
+    let mut row = |name: &str, group: &Group| {
+        let (sockets, mostly) = (group.states.total(), main_state(&group.states));
+        table.row([&name, &sockets, &group.ephemeral_ports_used, &mostly]);
     };
     for listed in cgroups.largest.iter().take(ROWS) {
-        row(listed.cgroup.name(), &listed.sockets);
+        row(&listed.cgroup.name(), &listed.sockets);
     }
     let groups = [
         ("other cgroups", &cgroups.other),
@@ -324,7 +289,7 @@ fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
     ];
     for (name, group) in groups {
         if group.states.total() > 0 {
-            row(name.to_owned(), group);
+            row(name, group);
         }
     }
     if cgroups.hidden.states.total() > 0 {
@@ -343,16 +308,11 @@ fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
     ] {
         let mut table = Table::new(&[title, "port", "sockets", "mostly"]);
         for peer in side.peers.iter().take(ROWS) {
-            table.row([
-                peer.address.to_string(),
-                peer.port.to_string(),
-                peer.states.total().to_string(),
-                main_state(&peer.states),
-            ]);
+            let (sockets, mostly) = (peer.states.total(), main_state(&peer.states));
+            table.row([&peer.address, &peer.port, &sockets, &mostly]);
         }
-        let rest = side
-            .distinct
-            .saturating_sub(side.peers.len().min(ROWS) as u32);
+        let shown = side.peers.len().min(ROWS) as u32;
+        let rest = side.distinct.saturating_sub(shown);
         table.write(out, &format!("nobody: {title}"))?;
         if rest > 0 {
             writeln!(out, "… and {rest} more\n")?;
@@ -361,8 +321,6 @@ fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
     Ok(())
 }
 
-fn main_state(states: &StateCounts) -> String {
-    states
-        .main()
-        .map_or_else(String::new, |state| state.label().to_owned())
+fn main_state(states: &StateCounts) -> &'static str {
+    states.main().map_or("", State::label)
 }

@@ -1,7 +1,7 @@
 //! Opens the addresses to listen on, or says in one line why not.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
@@ -10,30 +10,12 @@ use tokio::net::TcpListener;
 /// `net.core.somaxconn`.
 const BACKLOG: i32 = 1024;
 
-/// An address that cannot be listened on: the address, the cause, what to do.
+/// An address that cannot be listened on: the cause, and what to do.
 #[derive(Debug, thiserror::Error)]
-pub enum BindError {
-    #[error(
-        "cannot listen on {0}: the port is taken by another socket; `ss -ltnp` shows whose, stop that or choose another port in web.listen"
-    )]
-    Taken(SocketAddr),
-    #[error("cannot listen on {address}: {by} in web.listen covers it already; list only one")]
-    Covered { address: SocketAddr, by: SocketAddr },
-    #[error(
-        "cannot listen on {0}: the address is not this host's; `ip addr` shows which are, correct web.listen"
-    )]
-    NotOurs(SocketAddr),
-    #[error(
-        "cannot listen on {0}: no permission for this port; choose one from 1024 on in web.listen, or grant CAP_NET_BIND_SERVICE"
-    )]
-    Forbidden(SocketAddr),
-    #[error("cannot listen on {0}: IPv6 is off on this host; choose an IPv4 address in web.listen")]
-    NoIpv6(SocketAddr),
-    #[error("cannot listen on {address}: {source}")]
-    Other {
-        address: SocketAddr,
-        source: io::Error,
-    },
+#[error("cannot listen on {address}: {reason}")]
+pub struct BindError {
+    address: SocketAddr,
+    reason: String,
 }
 
 /// Listens on every address, or on none. `[::]` takes IPv4 as well, whatever
@@ -46,7 +28,7 @@ pub enum BindError {
 /// The first address that cannot be had.
 pub fn bind(addresses: &[SocketAddr], fall_back: bool) -> Result<Vec<TcpListener>, BindError> {
     let listen = |&address: &SocketAddr| match open(address, has_ipv4_twin(address, addresses)) {
-        Err(error) if fall_back && is_any(address) && address.is_ipv6() && lacks_ipv6(&error) => {
+        Err(error) if fall_back && is_any_ipv6(address) && lacks_ipv6(&error) => {
             let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
             tracing::info!(%address, %instead, "IPv6 is off, listening on IPv4 alone");
             open(instead, false).map_err(|error| explain(instead, addresses, error))
@@ -76,11 +58,11 @@ fn open(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
 /// Whether `0.0.0.0` is listed beside `[::]`: each then has its own family.
 fn has_ipv4_twin(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
     let twin = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    is_any(address) && address.is_ipv6() && addresses.contains(&twin)
+    is_any_ipv6(address) && addresses.contains(&twin)
 }
 
-fn is_any(address: SocketAddr) -> bool {
-    address.ip().is_unspecified()
+fn is_any_ipv6(address: SocketAddr) -> bool {
+    address.ip() == Ipv6Addr::UNSPECIFIED
 }
 
 /// No such family in the kernel, or no address of it, not even `::`.
@@ -92,34 +74,32 @@ fn lacks_ipv6(error: &io::Error) -> bool {
 const EAFNOSUPPORT: i32 = 97;
 
 fn explain(address: SocketAddr, addresses: &[SocketAddr], error: io::Error) -> BindError {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => match rival(address, addresses) {
-            Some(by) => BindError::Covered { address, by },
-            None => BindError::Taken(address),
+    use io::ErrorKind as Kind;
+    let no_ipv6 = "IPv6 is off on this host; choose an IPv4 address in web.listen";
+    let reason = match error.kind() {
+        Kind::AddrInUse => match rival(address, addresses) {
+            Some(by) => format!("{by} in web.listen covers it already; list only one"),
+            None => "the port is taken by another socket; `ss -ltnp` shows whose, stop that or choose another port in web.listen".to_owned(),
         },
-        _ if address.is_ipv6() && error.raw_os_error() == Some(EAFNOSUPPORT) => {
-            BindError::NoIpv6(address)
-        }
+        _ if address.is_ipv6() && error.raw_os_error() == Some(EAFNOSUPPORT) => no_ipv6.to_owned(),
         // Any other host has `::`, so this one has no IPv6.
-        io::ErrorKind::AddrNotAvailable if is_any(address) => BindError::NoIpv6(address),
-        io::ErrorKind::AddrNotAvailable => BindError::NotOurs(address),
-        // Of another port it is not the port that is refused, but an option of the socket.
-        io::ErrorKind::PermissionDenied if (1..1024).contains(&address.port()) => {
-            BindError::Forbidden(address)
+        Kind::AddrNotAvailable if is_any_ipv6(address) => no_ipv6.to_owned(),
+        Kind::AddrNotAvailable => {
+            "the address is not this host's; `ip addr` shows which are, correct web.listen".to_owned()
         }
-        _ => BindError::Other {
-            address,
-            source: error,
-        },
-    }
+        // Of another port it is not the port that is refused, but an option of the socket.
+        Kind::PermissionDenied if (1..1024).contains(&address.port()) => {
+            "no permission for this port; choose one from 1024 on in web.listen, or grant CAP_NET_BIND_SERVICE".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    BindError { address, reason }
 }
 
 /// Another listed address that takes the same connections.
 fn rival(address: SocketAddr, addresses: &[SocketAddr]) -> Option<SocketAddr> {
-    let covers = |wide: SocketAddr, narrow: SocketAddr| match (wide.ip(), narrow.ip()) {
-        (IpAddr::V6(wide), _) => wide.is_unspecified(),
-        (IpAddr::V4(wide), IpAddr::V4(_)) => wide.is_unspecified(),
-        (IpAddr::V4(_), IpAddr::V6(_)) => false,
+    let covers = |wide: SocketAddr, narrow: SocketAddr| {
+        wide.ip().is_unspecified() && (wide.is_ipv6() || narrow.is_ipv4())
     };
     addresses.iter().copied().find(|&other| {
         other != address

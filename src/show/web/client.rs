@@ -6,11 +6,10 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf, copy, sink};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -23,7 +22,7 @@ const IDLE: Duration = Duration::from_secs(120);
 /// connection that is closed with bytes unread, and the client would lose the answer to
 /// a request that was too large (`an_oversized_head_is_refused`, `bodies_are_not_read`).
 const LINGER: Duration = Duration::from_secs(1);
-const LINGER_BYTES: usize = 1024 * 1024;
+const LINGER_BYTES: u64 = 1024 * 1024;
 
 /// What clients may use up.
 #[derive(Clone, Copy, Debug)]
@@ -56,27 +55,42 @@ struct Phase {
     /// When the client's last bytes came.
     last_read: Instant,
     is_answered: bool,
+    /// It is to end after the answer in flight.
+    is_ending: bool,
 }
 
 /// Shared between a connection's task and whoever must choose between connections.
 #[derive(Clone)]
-pub struct Activity(Arc<watch::Sender<Phase>>);
+pub struct Activity(watch::Sender<Phase>);
 
 impl Activity {
     pub fn of_accepted() -> Self {
         let now = Instant::now();
-        Self(Arc::new(watch::Sender::new(Phase {
+        Self(watch::Sender::new(Phase {
             doing: Doing::Head,
             since: now,
             last_read: now,
             is_answered: false,
-        })))
+            is_ending: false,
+        }))
     }
 
     /// Since when it has waited for its client; `None` while it serves a request.
     pub fn waiting_since(&self) -> Option<Instant> {
         let phase = self.0.borrow();
         (phase.doing != Doing::Serving).then_some(phase.since)
+    }
+
+    /// Has it end after the answer in flight; `false` where it was told before.
+    pub fn end(&self) -> bool {
+        self.0
+            .send_if_modified(|phase| !std::mem::replace(&mut phase.is_ending, true))
+    }
+
+    /// Returns when it is to end.
+    pub async fn ending(&self) {
+        // The sender is here: it cannot be gone.
+        let _ = self.0.subscribe().wait_for(|phase| phase.is_ending).await;
     }
 
     fn enter(&self, doing: Doing) {
@@ -112,10 +126,8 @@ impl Activity {
 
     /// Everything written is with the kernel.
     fn flushed(&self) {
-        let Phase {
-            doing, is_answered, ..
-        } = *self.0.borrow();
-        if doing == Doing::Serving && is_answered {
+        let phase = *self.0.borrow();
+        if phase.doing == Doing::Serving && phase.is_answered {
             self.enter(Doing::Idle);
         }
     }
@@ -126,7 +138,9 @@ impl Activity {
         loop {
             let Phase { doing, since, .. } = *phases.borrow_and_update();
             let allowed = match doing {
+                // `a_half_sent_head_is_dropped_even_if_it_trickles`
                 Doing::Head => limits.header_timeout,
+                // `a_client_that_asks_and_never_reads_is_dropped`
                 Doing::Serving => limits.request_timeout,
                 Doing::Idle => IDLE,
                 Doing::Closing => LINGER,
@@ -141,35 +155,15 @@ impl Activity {
 
 /// A stream that tells of itself; hyper flushes it when all it wrote is with the kernel.
 pub struct Client {
-    stream: TcpStream,
-    activity: Activity,
-    /// Bytes dropped since our side ended.
-    dropped: Option<usize>,
+    pub stream: TcpStream,
+    pub activity: Activity,
 }
 
-impl Client {
-    pub fn new(stream: TcpStream, activity: Activity) -> Self {
-        Self {
-            stream,
-            activity,
-            dropped: None,
-        }
-    }
-
-    /// Reads on until the client ends as well, or has sent too much.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4096];
-        let mut dropped = self.dropped.unwrap_or(0);
-        while dropped <= LINGER_BYTES {
-            let mut buffer = ReadBuf::new(&mut scratch);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                break;
-            }
-            dropped += buffer.filled().len();
-            self.dropped = Some(dropped);
-        }
-        Poll::Ready(Ok(()))
+/// Once our side has ended, reads on for a while until the client ends as well.
+pub async fn linger(client: impl AsyncRead + Unpin, activity: &Activity) {
+    if activity.0.borrow().doing == Doing::Closing {
+        // There is nothing to tell a client that is gone.
+        let _ = copy(&mut client.take(LINGER_BYTES), &mut sink()).await;
     }
 }
 
@@ -217,12 +211,9 @@ impl AsyncWrite for Client {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.dropped.is_none() {
-            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
-            self.dropped = Some(0);
-            self.activity.enter(Doing::Closing);
-        }
-        self.poll_linger(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        self.activity.enter(Doing::Closing);
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -9,18 +9,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use hashbrown::HashMap;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use super::client::{Activity, Client, ConnectionLimits};
+use super::client::{self, Activity, Client, ConnectionLimits};
 use super::tls::{self, Opened};
 use super::web_config::WebConfig;
 
@@ -38,22 +36,14 @@ pub const FIRST_READ: Duration = Duration::from_millis(50);
 /// How long requests in flight may take once the exporter stops.
 const GRACE: Duration = Duration::from_millis(500);
 
-struct Open {
-    accepted: Instant,
-    task: AbortHandle,
-    activity: Activity,
-    /// Tells the task to end after the answer in flight.
-    end: Arc<Notify>,
-    is_ending: bool,
-}
-
 /// All connections being served.
 pub struct Connections {
     router: Router,
     web_config: Option<Arc<WebConfig>>,
     limits: ConnectionLimits,
     tasks: JoinSet<()>,
-    open: HashMap<Id, Open>,
+    /// Those that have not been closed, the first accepted first.
+    open: Vec<(AbortHandle, Activity)>,
 }
 
 impl Connections {
@@ -67,7 +57,7 @@ impl Connections {
             web_config,
             limits,
             tasks: JoinSet::new(),
-            open: HashMap::new(),
+            open: Vec::new(),
         }
     }
 
@@ -77,47 +67,30 @@ impl Connections {
     }
 
     pub fn admit(&mut self, stream: TcpStream) {
-        let (activity, end) = (Activity::of_accepted(), Arc::<Notify>::default());
-        let serving = serve(
-            self.router.clone(),
-            self.web_config.clone(),
-            stream,
-            activity.clone(),
-            Arc::clone(&end),
-        );
+        let activity = Activity::of_accepted();
+        let (router, web_config) = (self.router.clone(), self.web_config.clone());
+        let serving = serve(router, web_config, stream, activity.clone());
         let serving = in_time(serving, activity.clone(), self.limits);
-        let open = Open {
-            accepted: Instant::now(),
-            task: self.tasks.spawn(serving),
-            activity,
-            end,
-            is_ending: false,
-        };
-        self.open.insert(open.task.id(), open);
+        self.open.push((self.tasks.spawn(serving), activity));
     }
 
     /// Has one connection make way for another.
     pub fn make_way(&mut self) {
-        let waiting = self.open.iter();
-        let waiting = waiting.filter_map(|(&id, open)| Some((open.activity.waiting_since()?, id)));
-        if let Some((since, id)) = waiting.min_by_key(|&(since, _)| since)
+        // `silent_clients_beyond_the_cap_make_way_for_a_scrape`
+        let open = self.open.iter().enumerate();
+        let waiting = open.filter_map(|(at, (_, activity))| Some((activity.waiting_since()?, at)));
+        if let Some((since, at)) = waiting.min()
             && since + FIRST_READ <= Instant::now()
-            && let Some(open) = self.open.remove(&id)
         {
             tracing::debug!("closing an idle connection in favour of a new one");
-            open.task.abort();
+            self.open.remove(at).0.abort();
             return;
         }
         // Clients that ask without a pause never wait for long enough
         // (`clients_that_ask_without_a_pause_make_way`).
-        let serving = self
-            .open
-            .values_mut()
-            .filter(|open| !open.is_ending && open.activity.waiting_since().is_none());
-        if let Some(open) = serving.min_by_key(|open| open.accepted) {
-            open.is_ending = true;
-            open.end.notify_one();
-        }
+        let open = self.open.iter().map(|(_, activity)| activity);
+        let mut serving = open.filter(|activity| activity.waiting_since().is_none());
+        serving.find(|activity| activity.end());
     }
 
     /// Returns when a connection has ended, never while there is none.
@@ -132,15 +105,15 @@ impl Connections {
                 error.id()
             }
         };
-        self.open.remove(&id);
+        self.open.retain(|(task, _)| task.id() != id);
     }
 
     /// Lets requests in flight finish for a while, then drops what is left.
     pub async fn stop(mut self) {
-        for open in self.open.values() {
-            match open.activity.waiting_since() {
-                Some(_) => open.task.abort(),
-                None => open.end.notify_one(),
+        for (task, activity) in &self.open {
+            match activity.waiting_since() {
+                Some(_) => task.abort(),
+                None => _ = activity.end(),
             }
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
@@ -166,19 +139,17 @@ async fn serve(
     web_config: Option<Arc<WebConfig>>,
     stream: TcpStream,
     activity: Activity,
-    end: Arc<Notify>,
 ) {
-    let Some(config) = web_config else {
-        let client = Client::new(stream, activity.clone());
-        return answer(router, client, activity, &end).await;
-    };
-    let opened = tokio::select! {
-        opened = tls::open(stream, &config, activity.clone()) => opened,
-        () = end.notified() => return,
+    let opened = match &web_config {
+        Some(config) => tls::open(stream, config, activity.clone()).await,
+        None => Ok(Opened::Plain(Client {
+            stream,
+            activity: activity.clone(),
+        })),
     };
     match opened {
-        Ok(Opened::Plain(client)) => answer(router, client, activity, &end).await,
-        Ok(Opened::Tls(client)) => answer(router, client, activity, &end).await,
+        Ok(Opened::Plain(client)) => answer(router, client, activity).await,
+        Ok(Opened::Tls(client)) => answer(router, client, activity).await,
         Ok(Opened::Closed) => {}
         Err(error) => tracing::debug!(%error, "no TLS connection"),
     }
@@ -187,9 +158,8 @@ async fn serve(
 /// Answers what comes over `client`.
 async fn answer(
     router: Router,
-    client: impl AsyncRead + AsyncWrite + Unpin,
+    mut client: impl AsyncRead + AsyncWrite + Unpin,
     activity: Activity,
-    end: &Notify,
 ) {
     // The body of a request is not read: no route has a use for one.
     let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
@@ -201,23 +171,25 @@ async fn answer(
             Ok::<_, Infallible>(response.unwrap_or_else(|never| match never {}))
         }
     });
-    let connection = http1::Builder::new()
-        .max_headers(HEADERS)
-        .max_buf_size(HEAD_BYTES)
-        // Scripts end their side after the request and read on.
-        .half_close(true)
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(client), service);
-    let mut connection = pin!(connection);
-    loop {
+    let ended = {
+        let connection = http1::Builder::new()
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD_BYTES)
+            // Scripts end their side after the request and read on.
+            .half_close(true)
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(&mut client), service);
+        let mut connection = pin!(connection);
         tokio::select! {
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
+            ended = &mut connection => ended,
+            () = activity.ending() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
             }
-            () = end.notified() => connection.as_mut().graceful_shutdown(),
         }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
     }
+    client::linger(client, &activity).await;
 }

@@ -3,46 +3,27 @@
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT_ENCODING;
 
-/// Whether the client takes gzip, and does not prefer the plain text.
-/// What cannot be understood is not taken for consent.
+/// Whether the client takes gzip, and does not prefer the plain text, which is acceptable unless
+/// refused, and the second choice unless the client says otherwise. What cannot be understood
+/// is not taken for consent.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
-    let mut preference = Preference::default();
-    for value in headers.get_all(ACCEPT_ENCODING) {
-        for item in value.to_str().unwrap_or_default().split(',') {
-            preference.note(item);
-        }
-    }
-    preference.is_gzip()
-}
-
-/// Weights from 0 to 1 of those codings that the client names.
-#[derive(Default)]
-struct Preference {
-    gzip: Option<f32>,
-    identity: Option<f32>,
-    any: Option<f32>,
-}
-
-impl Preference {
-    fn note(&mut self, item: &str) {
+    let values = headers.get_all(ACCEPT_ENCODING).iter();
+    let items = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    // Weights from 0 to 1 of those codings that the client names.
+    let (mut gzip, mut identity, mut any) = (None, None, None);
+    for item in items {
         let mut parts = item.split(';').map(str::trim);
         let coding = parts.next().unwrap_or_default();
         let weight = parts.next().map_or(Some(1.0), weight).unwrap_or(0.0);
-        let place = match coding.to_ascii_lowercase().as_str() {
-            "gzip" | "x-gzip" => &mut self.gzip,
-            "identity" => &mut self.identity,
-            "*" => &mut self.any,
-            _ => return,
-        };
-        *place = Some(weight);
+        match coding.to_ascii_lowercase().as_str() {
+            "gzip" | "x-gzip" => gzip = Some(weight),
+            "identity" => identity = Some(weight),
+            "*" => any = Some(weight),
+            _ => {}
+        }
     }
-
-    /// Plain text is acceptable unless refused, and the second choice unless
-    /// the client says otherwise.
-    fn is_gzip(&self) -> bool {
-        let gzip = self.gzip.or(self.any).unwrap_or(0.0);
-        gzip > 0.0 && gzip >= self.identity.unwrap_or(0.0)
-    }
+    let gzip = gzip.or(any).unwrap_or(0.0);
+    gzip > 0.0 && gzip >= identity.unwrap_or(0.0)
 }
 
 /// `q=0.5`; `None` for anything else.

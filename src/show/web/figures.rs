@@ -1,11 +1,10 @@
 //! The worst figures of a namespace, as tables. How bad a figure is the findings say.
 
 use super::html::Html;
-use super::page::Diagnosed;
 use super::table::{Cell, Table};
-use crate::findings::{self, FindingId, Severity};
+use crate::findings::{self, FindingId};
 use crate::model::figures::{between, grouped, rate};
-use crate::show::namespaces;
+use crate::show::namespaces::{self, Diagnosed};
 use crate::snapshot::Snapshot;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
@@ -16,22 +15,15 @@ const ROWS: usize = 10;
 
 pub fn write(html: &mut Html, one: &Diagnosed) {
     for table in [utilization, destinations, conntrack, accept_queues] {
-        table(html, one);
-    }
-}
-
-impl Diagnosed<'_> {
-    fn severity(&self, id: FindingId, subject: Option<&str>) -> Option<Severity> {
-        findings::severity(&self.findings, id, subject)
+        if let Some(table) = table(one) {
+            table.write(html);
+        }
     }
 }
 
 /// The fullest of the namespaces beside the exporter's own, if there are any.
 pub fn others(html: &mut Html, snapshot: &Snapshot) {
     let (rows, all) = namespaces::fullest(snapshot);
-    if all == 0 {
-        return;
-    }
     let share =
         |share: Option<f64>, severity| share.map_or(Cell::Unknown, |s| Cell::Share(s, severity));
     let rows = rows.into_iter().map(|row| {
@@ -59,21 +51,19 @@ pub fn others(html: &mut Html, snapshot: &Snapshot) {
             "Conntrack",
         ],
         rows: rows.collect(),
+        none: "",
     };
     table.write(html);
 }
 
 /// The page of one namespace.
 fn link(name: &str) -> String {
-    let mut query = form_urlencoded::Serializer::for_suffix("/?".to_owned(), 2);
-    query.append_pair("netns", name);
-    query.finish()
+    let name: String = form_urlencoded::byte_serialize(name.as_bytes()).collect();
+    format!("/?netns={name}")
 }
 
-fn utilization(html: &mut Html, one: &Diagnosed) {
-    let Some(ephemeral) = one.namespace.facts.ephemeral.measured() else {
-        return;
-    };
+fn utilization<'s>(one: &'s Diagnosed) -> Option<Table<'s>> {
+    let ephemeral = one.namespace.facts.ephemeral.measured()?;
     let (now, peak) = (ephemeral.utilization, ephemeral.peak);
     let severities = [
         findings::destination_severity(&one.findings),
@@ -92,29 +82,20 @@ fn utilization(html: &mut Html, one: &Diagnosed) {
                 Cell::Share(peak, None),
             ]
         });
-    let table = Table {
+    Some(Table {
         of: &one.namespace.name,
         caption: "Ephemeral ports gone, worst of each".to_owned(),
         columns: &["Protocol", "Scope", "Now", "Peak"],
         rows: rows.collect(),
-    };
-    table.write(html);
+        none: "",
+    })
 }
 
-fn destinations(html: &mut Html, one: &Diagnosed) {
-    let Some(ephemeral) = one.namespace.facts.ephemeral.measured() else {
-        return;
-    };
-    let worst = ephemeral.destinations.worst_first().into_iter();
-    let rows: Vec<_> = worst
-        .take(ROWS)
-        .map(|row| destination(one, ephemeral, row))
-        .collect();
-    if rows.is_empty() {
-        return html.paragraph("No ephemeral port is used toward any destination.");
-    }
+fn destinations<'s>(one: &'s Diagnosed) -> Option<Table<'s>> {
+    let ephemeral = one.namespace.facts.ephemeral.measured()?;
+    let worst = ephemeral.destinations.worst_first().into_iter().take(ROWS);
     let available = ephemeral.capacity.available_destination;
-    let table = Table {
+    Some(Table {
         of: &one.namespace.name,
         caption: format!("Worst destinations, of {} ports each", grouped(available)),
         columns: &[
@@ -128,9 +109,9 @@ fn destinations(html: &mut Html, one: &Diagnosed) {
             "Closes/s",
             "Held by",
         ],
-        rows,
-    };
-    table.write(html);
+        rows: worst.map(|row| destination(one, ephemeral, row)).collect(),
+        none: "<p>No ephemeral port is used toward any destination.</p>\n",
+    })
 }
 
 fn destination(one: &Diagnosed, ephemeral: &Ephemeral, row: &Destination) -> Vec<Cell> {
@@ -159,10 +140,8 @@ fn destination(one: &Diagnosed, ephemeral: &Ephemeral, row: &Destination) -> Vec
     ]
 }
 
-fn conntrack(html: &mut Html, one: &Diagnosed) {
-    let Some(found) = one.namespace.facts.conntrack.measured() else {
-        return;
-    };
+fn conntrack<'s>(one: &'s Diagnosed) -> Option<Table<'s>> {
+    let found = one.namespace.facts.conntrack.measured()?;
     let severity = one.severity(FindingId::ConntrackNearFull, None);
     let (limit, gone) = match found.pool() {
         None => (Cell::text("none"), Cell::Unknown),
@@ -171,19 +150,17 @@ fn conntrack(html: &mut Html, one: &Diagnosed) {
             Cell::Share(pool.share(), severity),
         ),
     };
-    let table = Table {
+    Some(Table {
         of: &one.namespace.name,
         caption: "Connection tracking".to_owned(),
         columns: &["Entries", "Limit", "Full"],
         rows: vec![vec![Cell::number(found.entries), limit, gone]],
-    };
-    table.write(html);
+        none: "",
+    })
 }
 
-fn accept_queues(html: &mut Html, one: &Diagnosed) {
-    let Some(listeners) = one.namespace.facts.listeners.measured() else {
-        return;
-    };
+fn accept_queues<'s>(one: &'s Diagnosed) -> Option<Table<'s>> {
+    let listeners = one.namespace.facts.listeners.measured()?;
     let rows = listeners.queues.iter().take(ROWS).map(|queue| {
         let subject = findings::queue_subject(queue);
         let severity = one.severity(FindingId::AcceptQueue, Some(&subject));
@@ -195,13 +172,11 @@ fn accept_queues(html: &mut Html, one: &Diagnosed) {
             Cell::Share(queue.pool().share(), severity),
         ]
     });
-    let table = Table {
+    Some(Table {
         of: &one.namespace.name,
         caption: "Fullest accept queues".to_owned(),
         columns: &["Address", "Port", "Waiting", "Limit", "Full"],
         rows: rows.collect(),
-    };
-    if !table.rows.is_empty() {
-        table.write(html);
-    }
+        none: "",
+    })
 }

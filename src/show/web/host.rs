@@ -9,9 +9,7 @@ use axum::extract::Request;
 use axum::http::header::HOST;
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
-
-use super::routes::plain;
+use axum::response::{IntoResponse, Response};
 
 /// Whether only this machine can connect to all of these.
 pub fn is_local(addresses: &[SocketAddr]) -> bool {
@@ -26,7 +24,7 @@ pub async fn guard(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let reason = "this exporter listens on the loopback alone and answers to localhost and addresses, not to the name in your Host header\n";
-    plain(StatusCode::FORBIDDEN, reason)
+    (StatusCode::FORBIDDEN, reason).into_response()
 }
 
 /// Programs that speak HTTP/1.0 may send none: no browser does.

@@ -1,6 +1,6 @@
 //! HTML written in order; whatever is not of this program is escaped.
 
-use std::fmt::{self, Display, Write};
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// A page in the making.
@@ -13,29 +13,34 @@ impl Html {
         self.0.push_str(markup);
     }
 
-    /// Text of anybody's.
+    /// Text of anybody's, escaped.
     pub fn text(&mut self, text: impl Display) {
-        write!(Escaped(&mut self.0), "{text}").expect("memory takes every character");
+        for character in text.to_string().chars() {
+            match character {
+                '&' => self.0.push_str("&amp;"),
+                '<' => self.0.push_str("&lt;"),
+                '>' => self.0.push_str("&gt;"),
+                '"' => self.0.push_str("&quot;"),
+                '\'' => self.0.push_str("&#39;"),
+                _ => self.0.push(character),
+            }
+        }
     }
 
-    /// ` name="value"`.
-    pub fn attribute(&mut self, name: &'static str, value: impl Display) {
-        self.raw(" ");
-        self.raw(name);
-        self.raw("=\"");
-        self.text(value);
-        self.raw("\"");
+    /// Markup of ours that has text of anybody's at each `{}`, in an attribute or between tags.
+    pub fn fill(&mut self, markup: &'static str, texts: &[&dyn Display]) {
+        let mut pieces = markup.split("{}");
+        self.raw(pieces.next().unwrap_or_default());
+        debug_assert_eq!(pieces.clone().count(), texts.len(), "{markup}");
+        for (piece, text) in pieces.zip(texts) {
+            self.text(text);
+            self.raw(piece);
+        }
     }
 
     /// An element that has only text in it.
     pub fn element(&mut self, name: &'static str, text: impl Display) {
-        self.raw("<");
-        self.raw(name);
-        self.raw(">");
-        self.text(text);
-        self.raw("</");
-        self.raw(name);
-        self.raw(">\n");
+        self.fill("<{}>{}</{}>\n", &[&name, &text, &name]);
     }
 
     pub fn paragraph(&mut self, text: impl Display) {
@@ -43,11 +48,7 @@ impl Html {
     }
 
     pub fn link(&mut self, target: impl Display, text: impl Display) {
-        self.raw("<a");
-        self.attribute("href", target);
-        self.raw(">");
-        self.text(text);
-        self.raw("</a>");
+        self.fill("<a href=\"{}\">{}</a>", &[&target, &text]);
     }
 
     /// Lines under one another.
@@ -66,28 +67,15 @@ impl Html {
 
 /// An id that stays the same from page to page, of whatever is told apart by `what`.
 pub fn id(kind: &'static str, what: impl Hash) -> String {
+    format!("{kind}-{}", digest(what))
+}
+
+/// The same for the same, in any process.
+pub fn digest(what: impl Hash) -> String {
     // Without random keys, unlike a HashMap's.
     let mut hasher = DefaultHasher::new();
     what.hash(&mut hasher);
-    format!("{kind}-{:016x}", hasher.finish())
-}
-
-struct Escaped<'p>(&'p mut String);
-
-impl Write for Escaped<'_> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for character in text.chars() {
-            match character {
-                '&' => self.0.push_str("&amp;"),
-                '<' => self.0.push_str("&lt;"),
-                '>' => self.0.push_str("&gt;"),
-                '"' => self.0.push_str("&quot;"),
-                '\'' => self.0.push_str("&#39;"),
-                _ => self.0.push(character),
-            }
-        }
-        Ok(())
-    }
+    format!("{:016x}", hasher.finish())
 }
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ impl App {
     pub async fn remember(mut self) {
         while self.latest.changed().await {
             if let Some(published) = self.latest.fresh() {
-                self.history.record(&published);
+                self.history.record_at(published.at, &published);
             }
         }
         std::future::pending().await

@@ -6,22 +6,46 @@ use std::time::{Duration, SystemTime};
 use super::html::Html;
 use super::table::heading_id;
 use super::{figures, plots, trouble};
-use crate::findings::Finding;
 use crate::history::History;
-use crate::show::namespaces;
-use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::show::namespaces::{self, Diagnosed};
+use crate::snapshot::Snapshot;
 
 /// Script and style are files of ours; nothing is loaded from anywhere else.
 pub const SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
     img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// Beside the metrics, which may be elsewhere.
-const LINKS: [(&str, &str); 3] = [
-    ("/api/v1/snapshot", "Snapshot (JSON)"),
-    ("/-/healthy", "Health"),
-    ("/-/ready", "Readiness"),
-];
+/// Up to the body: its title, the seconds and the milliseconds until there is something new.
+const HEAD: &str = r#"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{}</title>
+<link rel="icon" href="/static/icon.svg">
+<link rel="stylesheet" href="/static/page.css">
+<script type="module" src="/static/page.js"></script>
+<noscript><meta http-equiv="refresh" content="{}"></noscript>
+</head>
+<body data-beat="{}">
+"#;
+
+/// Up to the picker: version, revision, where the metrics are.
+const HEADER: &str = r##"<a class="skip" href="#main">To the figures</a>
+<header>
+<h1>sockdiag-exporter</h1>
+<p>Version {}, revision {}</p>
+<nav aria-label="Pages"><a href="{}">Metrics</a> <a href="/api/v1/snapshot">Snapshot (JSON)</a> <a href="/-/healthy">Health</a> <a href="/-/ready">Readiness</a> </nav>
+<div id="picker">"##;
+
+/// After it. The control is of the script: hidden without it.
+const CONTROL: &str = r#"</div>
+<p id="control" hidden><button type="button" id="pause" aria-pressed="false">Pause</button> <strong id="state" role="status"></strong> <span id="ago"></span></p>
+<p id="news" class="unseen" role="status"></p>
+</header>
+<main id="main" tabindex="-1">
+"#;
 
 /// How often a page without a snapshot asks for one.
 const WAITING: Duration = Duration::from_secs(2);
@@ -44,30 +68,27 @@ pub struct Content<'c> {
     pub now: SystemTime,
 }
 
-/// A namespace, and what is wrong with it.
-pub struct Diagnosed<'s> {
-    pub namespace: &'s NamespaceSnapshot,
-    pub findings: Vec<Finding>,
-    /// The exporter's own.
-    pub is_own: bool,
-}
-
 impl Content<'_> {
-    /// Whether the namespace that was asked for is there.
+    /// Whether the namespace that was asked for is there, as far as there is a snapshot.
     pub fn is_found(&self) -> bool {
-        let Some(name) = self.netns else {
+        let (Some(name), Some(all)) = (self.netns, self.snapshot) else {
             return true;
         };
-        let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
-        all.into_iter().any(|one| one.name == name)
+        all.namespaces.iter().any(|one| one.name == name)
     }
 
     pub fn render(&self) -> String {
-        let shown = self.shown();
+        let shown = self.snapshot.into_iter();
+        let shown = shown.flat_map(|all| namespaces::diagnosed(all, self.netns));
+        let shown: Vec<_> = shown.collect();
         let mut html = Html::default();
         self.head(&mut html, &shown);
-        self.header(&mut html);
-        html.raw("<main id=\"main\" tabindex=\"-1\">\n");
+        html.fill(
+            HEADER,
+            &[&self.version, &self.revision, &self.telemetry_path],
+        );
+        self.picker(&mut html);
+        html.raw(CONTROL);
         match self.snapshot {
             Some(_) if !self.is_found() => html.paragraph(format_args!(
                 "There is no network namespace {} here, or no more.",
@@ -80,66 +101,19 @@ impl Content<'_> {
         html.finish()
     }
 
-    /// The one that was asked for, else all.
-    fn shown(&self) -> Vec<Diagnosed<'_>> {
-        let all = self.snapshot.iter().flat_map(|all| &all.namespaces);
-        let is_shown = |one: &NamespaceSnapshot| self.netns.is_none_or(|name| one.name == name);
-        all.enumerate()
-            .filter(|(_, namespace)| is_shown(namespace))
-            .map(|(at, namespace)| Diagnosed {
-                namespace,
-                findings: namespace.findings(),
-                is_own: at == 0,
-            })
-            .collect()
-    }
-
     fn head(&self, html: &mut Html, shown: &[Diagnosed]) {
-        html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-        html.raw("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n");
-        html.raw("<meta name=\"color-scheme\" content=\"light dark\">\n");
         let title = match trouble::worst(shown) {
             Some(worst) => format!("{}: sockdiag-exporter", worst.label()),
             None => "sockdiag-exporter".to_owned(),
         };
-        html.element("title", title);
-        html.raw("<link rel=\"icon\" href=\"/static/icon.svg\">\n");
-        html.raw("<link rel=\"stylesheet\" href=\"/static/page.css\">\n");
-        html.raw("<script type=\"module\" src=\"/static/page.js\"></script>\n<noscript><meta http-equiv=\"refresh\"");
+        // How often there is something new.
+        let beat = self
+            .snapshot
+            .map_or(WAITING, |all| all.interval)
+            .max(QUICKEST);
         // A poll that stretches over a part of a second is in by the next full one.
-        let beat = self.beat();
         let seconds = beat.as_secs() + u64::from(beat.subsec_nanos() > 0);
-        html.attribute("content", seconds);
-        html.raw("></noscript>\n</head>\n<body");
-        html.attribute("data-beat", beat.as_millis());
-        html.raw(">\n");
-    }
-
-    /// How often there is something new.
-    fn beat(&self) -> Duration {
-        let interval = self.snapshot.map(|snapshot| snapshot.interval);
-        interval.unwrap_or(WAITING).max(QUICKEST)
-    }
-
-    fn header(&self, html: &mut Html) {
-        html.raw("<a class=\"skip\" href=\"#main\">To the figures</a>\n<header>\n");
-        html.raw("<h1>sockdiag-exporter</h1>\n");
-        html.paragraph(format_args!(
-            "Version {}, revision {}",
-            self.version, self.revision
-        ));
-        html.raw("<nav aria-label=\"Pages\">");
-        let metrics = (self.telemetry_path, "Metrics");
-        for (path, name) in std::iter::once(metrics).chain(LINKS) {
-            html.link(path, name);
-            html.raw(" ");
-        }
-        html.raw("</nav>\n<div id=\"picker\">");
-        self.picker(html);
-        html.raw("</div>\n");
-        // Of the script: hidden without it.
-        html.raw("<p id=\"control\" hidden><button type=\"button\" id=\"pause\" aria-pressed=\"false\">Pause</button> <strong id=\"state\" role=\"status\"></strong> <span id=\"ago\"></span></p>\n");
-        html.raw("<p id=\"news\" class=\"unseen\" role=\"status\"></p>\n</header>\n");
+        html.fill(HEAD, &[&title, &seconds, &beat.as_millis()]);
     }
 
     /// Where there are several namespaces to choose from.
@@ -148,20 +122,14 @@ impl Content<'_> {
         if all.len() < 2 {
             return;
         }
-        html.raw(
-            "<form method=\"get\" action=\"/\"><label for=\"netns\">Network namespace</label> ",
-        );
-        html.raw("<select id=\"netns\" name=\"netns\"><option value=\"\">");
-        html.raw("Own, and those in trouble</option>");
+        html.raw("<form method=\"get\" action=\"/\"><label for=\"netns\">Network namespace</label> <select id=\"netns\" name=\"netns\"><option value=\"\">Own, and those in trouble</option>");
         for one in all {
-            html.raw("<option");
-            html.attribute("value", &one.name);
-            if self.netns == Some(&one.name) {
-                html.raw(" selected");
-            }
-            html.raw(">");
-            html.text(&one.name);
-            html.raw("</option>");
+            let is_picked = self.netns == Some(&one.name);
+            let selected = if is_picked { " selected" } else { "" };
+            html.fill(
+                "<option value=\"{}\"{}>{}</option>",
+                &[&one.name, &selected, &one.name],
+            );
         }
         html.raw("</select> <button>Show</button></form>");
     }
@@ -171,17 +139,14 @@ impl Content<'_> {
         // A clock that is yet to be set may say 1969, which cannot be written so.
         let taken = snapshot.taken.max(SystemTime::UNIX_EPOCH);
         let taken = humantime::format_rfc3339_seconds(taken).to_string();
-        html.raw("<p>Snapshot of <time");
-        html.attribute("datetime", &taken);
-        html.raw(">");
-        html.text(&taken);
-        html.raw("</time>, ");
-        let interval = humantime::format_duration(in_milliseconds(snapshot.interval));
-        html.text(format_args!(
-            "{:.0} s old; polled every {interval}.",
-            age.as_secs_f64()
-        ));
-        html.raw("</p>\n");
+        // One that was worked out has nanoseconds that nobody wants to read.
+        let interval = Duration::from_millis(snapshot.interval.as_millis() as u64);
+        let interval = humantime::format_duration(interval);
+        let age = format_args!("{:.0}", age.as_secs_f64());
+        html.fill(
+            "<p>Snapshot of <time datetime=\"{}\">{}</time>, {} s old; polled every {}.</p>\n",
+            &[&taken, &taken, &age, &interval],
+        );
         trouble::write(html, snapshot, shown);
         if self.netns.is_none() {
             let kernel = snapshot.namespaces.first();
@@ -190,19 +155,14 @@ impl Content<'_> {
             untold.for_each(|untold| html.paragraph(untold));
             figures::others(html, snapshot);
         }
-        let is_in_full = |one: &&Diagnosed| {
-            self.netns.is_some() || namespaces::is_in_full(one.is_own, one.namespace, &one.findings)
-        };
+        let is_in_full = |one: &&Diagnosed| self.netns.is_some() || one.is_in_full();
         let in_full: Vec<_> = shown.iter().filter(is_in_full).collect();
         for one in in_full.iter().take(IN_FULL) {
             let id = heading_id(&one.namespace.name);
-            html.raw("<section");
-            html.attribute("aria-labelledby", &id);
-            html.raw(">\n<h2");
-            html.attribute("id", &id);
-            html.raw(">");
-            html.text(format_args!("Network namespace {}", one.namespace.name));
-            html.raw("</h2>\n");
+            html.fill(
+                "<section aria-labelledby=\"{}\">\n<h2 id=\"{}\">Network namespace {}</h2>\n",
+                &[&id, &id, &one.namespace.name],
+            );
             plots::write(html, one.namespace, self.history);
             figures::write(html, one);
             html.raw("</section>\n");
@@ -214,11 +174,6 @@ impl Content<'_> {
             ));
         }
     }
-}
-
-/// An interval that was worked out has nanoseconds that nobody wants to read.
-fn in_milliseconds(interval: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(interval.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ const LEFT: f64 = 38.0;
 const RIGHT: f64 = 314.0;
 const TOP: f64 = 8.0;
 const BOTTOM: f64 = 102.0;
+/// What is written there: by which end it is placed, where, what.
+const TEXT: &str = "<text text-anchor=\"{}\" x=\"{}\" y=\"{}\">{}</text>\n";
 
 /// What the figures are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -48,14 +50,11 @@ impl Unit {
 }
 
 impl PlotLine {
-    fn values(&self) -> impl Iterator<Item = f64> {
-        let values = self.points.iter().filter_map(|point| point.value);
-        values.chain(self.now).filter(|value| value.is_finite())
-    }
-
     /// None where nothing is known.
     pub fn highest(&self) -> Option<f64> {
-        self.values().reduce(f64::max)
+        let values = self.points.iter().filter_map(|point| point.value);
+        let values = values.chain(self.now).filter(|value| value.is_finite());
+        values.reduce(f64::max)
     }
 
     fn figures(&self, unit: Unit) -> String {
@@ -73,29 +72,28 @@ impl PlotLine {
 impl Plot {
     pub fn write(&self, html: &mut Html) {
         let id = id("plot", (&self.of, self.title));
-        html.raw("<figure class=\"plot\"");
-        html.attribute("id", id);
-        html.raw(">\n");
-        html.element("figcaption", self.title);
-        html.raw("<svg role=\"img\"");
-        html.attribute("viewBox", format_args!("0 0 {WIDTH} {HEIGHT}"));
-        html.attribute("aria-label", self.in_words());
-        html.raw(">\n");
-        let top = self.top();
+        html.fill(
+            "<figure class=\"plot\" id=\"{}\">\n<figcaption>{}</figcaption>\n<svg role=\"img\" viewBox=\"0 0 {} {}\" aria-label=\"{}\">\n",
+            &[&id, &self.title, &WIDTH, &HEIGHT, &self.in_words()],
+        );
+        let top = match self.unit {
+            Unit::Share => 1.0,
+            Unit::PerSecond => {
+                let highest = self.lines.iter().filter_map(PlotLine::highest);
+                round_up(highest.fold(0.0, f64::max))
+            }
+        };
         self.grid(html, top);
         for (at, line) in self.lines.iter().enumerate() {
-            html.raw("<path");
-            html.attribute("class", format_args!("line line-{at}"));
-            html.attribute("d", path(&line.points, line.now, top));
-            html.raw("/>\n");
+            let path = path(&line.points, line.now, top);
+            html.fill("<path class=\"line line-{}\" d=\"{}\"/>\n", &[&at, &path]);
         }
         html.raw("</svg>\n<ul class=\"legend\">\n");
         for (at, line) in self.lines.iter().enumerate() {
-            html.raw("<li><svg class=\"key\" aria-hidden=\"true\" viewBox=\"0 0 24 8\"><path d=\"M1 4H23\"");
-            html.attribute("class", format_args!("line line-{at}"));
-            html.raw("/></svg> ");
-            html.text(format_args!("{}: {}", line.label, line.figures(self.unit)));
-            html.raw("</li>\n");
+            html.fill(
+                "<li><svg class=\"key\" aria-hidden=\"true\" viewBox=\"0 0 24 8\"><path d=\"M1 4H23\" class=\"line line-{}\"/></svg> {}: {}</li>\n",
+                &[&at, &line.label, &line.figures(self.unit)],
+            );
         }
         html.raw("</ul>\n</figure>\n");
     }
@@ -109,32 +107,18 @@ impl Plot {
         words
     }
 
-    /// What the upper end stands for.
-    fn top(&self) -> f64 {
-        match self.unit {
-            Unit::Share => 1.0,
-            Unit::PerSecond => {
-                let highest = self.lines.iter().filter_map(PlotLine::highest);
-                round_up(highest.fold(0.0, f64::max))
-            }
-        }
-    }
-
+    /// `top` is what the upper end stands for.
     fn grid(&self, html: &mut Html, top: f64) {
         for (value, class) in [(0.0, "axis"), (top / 2.0, "grid"), (top, "grid")] {
             let y = height(value, top);
-            html.raw("<path");
-            html.attribute("class", class);
-            html.attribute("d", format_args!("M{LEFT} {y:.1}H{RIGHT}"));
-            html.raw("/><text text-anchor=\"end\"");
-            html.attribute("x", LEFT - 4.0);
-            html.attribute("y", format_args!("{:.1}", y + 3.5));
-            html.raw(">");
-            html.text(match self.unit {
+            let stroke = format_args!("M{LEFT} {y:.1}H{RIGHT}");
+            html.fill("<path class=\"{}\" d=\"{}\"/>", &[&class, &stroke]);
+            let text = match self.unit {
                 Unit::Share => format!("{:.0}%", value * 100.0),
                 Unit::PerSecond => value.to_string(),
-            });
-            html.raw("</text>\n");
+            };
+            let y = format_args!("{:.1}", y + 3.5);
+            html.fill(TEXT, &[&"end", &(LEFT - 4.0), &y, &text]);
         }
         let times = [
             (LEFT, "start", "10 min ago"),
@@ -142,13 +126,7 @@ impl Plot {
             (RIGHT, "end", "now"),
         ];
         for (x, anchor, text) in times {
-            html.raw("<text");
-            html.attribute("text-anchor", anchor);
-            html.attribute("x", x);
-            html.attribute("y", HEIGHT - 5.0);
-            html.raw(">");
-            html.text(text);
-            html.raw("</text>\n");
+            html.fill(TEXT, &[&anchor, &x, &(HEIGHT - 5.0), &text]);
         }
     }
 }
@@ -159,11 +137,9 @@ fn round_up(value: f64) -> f64 {
     while power * 10.0 < value && power < 1e12 {
         power *= 10.0;
     }
-    let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
-    steps
-        .into_iter()
-        .find(|&step| step >= value)
-        .unwrap_or(power * 10.0)
+    let mut steps = [1.0, 2.0, 5.0].map(|step| step * power).into_iter();
+    let step = steps.find(|&step| step >= value);
+    step.unwrap_or(power * 10.0)
 }
 
 fn height(value: f64, top: f64) -> f64 {
@@ -176,12 +152,9 @@ fn path(points: &[Point], now: Option<f64>, top: f64) -> String {
     let mut path = String::new();
     let mut is_drawing = false;
     let mut go = |x: f64, value: f64, follows: bool| {
-        let (command, y) = (if follows { 'L' } else { 'M' }, height(value, top));
+        let (command, dot) = if follows { ('L', "") } else { ('M', "h0") };
         // Writing to a String cannot fail.
-        let _ = write!(path, "{command}{x:.1} {y:.1}");
-        if !follows {
-            path.push_str("h0");
-        }
+        let _ = write!(path, "{command}{x:.1} {:.1}{dot}", height(value, top));
     };
     for point in points {
         let value = point.value.filter(|value| value.is_finite());

@@ -2,30 +2,37 @@
 
 use super::html::Html;
 use super::plot::{Plot, PlotLine, Unit};
-use crate::history::{self, History, Line, Lines, WORST, closing_most};
+use crate::history::{self, History, Line, Lines, Now, Point, WORST, closing_most};
 use crate::model::figures::endpoint;
 use crate::snapshot::NamespaceSnapshot;
 
-/// A line's place and name in a plot; those in the same place stand by how bad they were. None
-/// where it is another plot's.
-type Label = Option<(u8, String)>;
-type Namer = fn(&Line) -> Label;
+/// A plot's title, and what its figures are.
+type Heading = (&'static str, Unit);
 
-const PLOTS: [(&str, Unit, Namer); 5] = [
-    (
-        "Ephemeral ports gone, worst of each pool",
-        Unit::Share,
-        pool,
-    ),
-    ("Ports gone, worst destinations", Unit::Share, toward),
-    (
-        "Closes a second, most toward one destination",
-        Unit::PerSecond,
-        closes,
-    ),
-    ("Connection tracking table", Unit::Share, conntrack),
-    ("Accept queues", Unit::Share, queue),
-];
+const POOLS: Heading = ("Ephemeral ports gone, worst of each pool", Unit::Share);
+const DESTINATIONS: Heading = ("Ports gone, worst destinations", Unit::Share);
+const CLOSES: Heading = (
+    "Closes a second, most toward one destination",
+    Unit::PerSecond,
+);
+const CONNTRACK: Heading = ("Connection tracking table", Unit::Share);
+const QUEUES: Heading = ("Accept queues", Unit::Share);
+
+/// The plot that a line stands in, its place there and its name. Those in the same place stand
+/// by how bad they were.
+fn place(line: &Line) -> (Heading, u8, String) {
+    let (plot, rank, label) = match line {
+        Line::TcpDestination => (POOLS, 0, "TCP, one destination"),
+        Line::TcpSource => (POOLS, 1, "TCP, one source (bind first)"),
+        Line::UdpSource => (POOLS, 2, "UDP, one source"),
+        Line::Toward(toward) => return (DESTINATIONS, 0, toward.clone()),
+        Line::Closes => (CLOSES, 0, "closes"),
+        Line::Sustainable => (CLOSES, 1, "sustainable"),
+        Line::Conntrack => (CONNTRACK, 0, "entries of the limit"),
+        Line::Queue(address, port) => return (QUEUES, 0, endpoint(address, *port)),
+    };
+    (plot, rank, label.to_owned())
+}
 
 pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) {
     html.raw("<h3>The last ten minutes</h3>\n");
@@ -36,38 +43,37 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
     };
     let now = history::now(&namespace.facts);
     html.raw("<div class=\"plots\">\n");
-    for (title, unit, label) in PLOTS {
-        let lines = lines(&now, &past, label);
-        if lines.is_empty() {
-            continue;
-        }
+    for heading @ (title, unit) in [POOLS, DESTINATIONS, CLOSES, CONNTRACK, QUEUES] {
         let plot = Plot {
             of: namespace.name.clone(),
             title,
             unit,
-            lines,
+            lines: lines(&now, &past, heading),
         };
-        plot.write(html);
+        if !plot.lines.is_empty() {
+            plot.write(html);
+        }
     }
     html.raw("</div>\n");
     let ports = namespace.facts.ephemeral.measured();
     let most = ports.and_then(closing_most);
     if let Some(row) = most.filter(|row| row.closes_per_second > 0.0) {
-        html.paragraph(format_args!(
-            "Most closes go toward {}.",
-            history::Toward::from(row)
-        ));
+        let toward = history::toward(row);
+        html.paragraph(format_args!("Most closes go toward {toward}."));
     }
 }
 
 /// Those that were worst within the ten minutes: what is over by now counts, too.
-fn lines(now: &[(Line, f64)], past: &Lines, label: Namer) -> Vec<PlotLine> {
-    let line = |(line, points): &(Line, Vec<history::Point>)| {
-        let now = now.iter().find(|(other, _)| other == line);
-        let (rank, label) = label(line)?;
+fn lines(now: &[Now], past: &Lines, heading: Heading) -> Vec<PlotLine> {
+    let line = |(line, points): &(Line, Vec<Point>)| {
+        let (plot, rank, label) = place(line);
+        if plot != heading {
+            return None;
+        }
+        let now = now.iter().find(|now| now.line == *line);
         let line = PlotLine {
             label,
-            now: now.map(|&(_, value)| value),
+            now: now.map(|now| now.value),
             points: points.clone(),
         };
         Some((rank, line))
@@ -82,39 +88,4 @@ fn lines(now: &[(Line, f64)], past: &Lines, label: Namer) -> Vec<PlotLine> {
     });
     lines.truncate(WORST);
     lines.into_iter().map(|(_, line)| line).collect()
-}
-
-fn pool(line: &Line) -> Label {
-    match line {
-        Line::TcpDestination => Some((0, "TCP, one destination".to_owned())),
-        Line::TcpSource => Some((1, "TCP, one source (bind first)".to_owned())),
-        Line::UdpSource => Some((2, "UDP, one source".to_owned())),
-        _ => None,
-    }
-}
-
-fn toward(line: &Line) -> Label {
-    match line {
-        Line::Toward(toward) => Some((0, toward.to_string())),
-        _ => None,
-    }
-}
-
-fn closes(line: &Line) -> Label {
-    match line {
-        Line::Closes => Some((0, "closes".to_owned())),
-        Line::Sustainable => Some((1, "sustainable".to_owned())),
-        _ => None,
-    }
-}
-
-fn conntrack(line: &Line) -> Label {
-    (*line == Line::Conntrack).then(|| (0, "entries of the limit".to_owned()))
-}
-
-fn queue(line: &Line) -> Label {
-    match *line {
-        Line::Queue(address, port) => Some((0, endpoint(address, port))),
-        _ => None,
-    }
 }

@@ -18,10 +18,10 @@ use super::encoding::accepts_gzip;
 use super::web_config::gate;
 use super::{App, assets, page};
 use crate::exposition;
+use crate::snapshot::Published;
 
 /// Prometheus text exposition format.
 const EXPOSITION: &str = "text/plain; version=0.0.4; charset=utf-8";
-const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Every route answers GET and HEAD at once: none waits for a poll.
 pub fn router(app: App) -> Router {
@@ -78,59 +78,50 @@ async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
 
 async fn healthy(State(app): State<App>) -> Response {
     match app.progress.stuck_for() {
-        None => plain(StatusCode::OK, "healthy\n"),
-        Some(time) => plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!(
-                "not healthy: the collector thread has been stuck for {} s\n",
-                time.as_secs()
-            ),
-        ),
+        None => "healthy\n".into_response(),
+        Some(time) => unavailable(format!(
+            "not healthy: the collector thread has been stuck for {} s\n",
+            time.as_secs()
+        )),
     }
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    match why_not(&app) {
-        None => plain(StatusCode::OK, "ready\n"),
-        Some(reason) => plain(
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {reason}\n"),
-        ),
+    match published(&app) {
+        Ok(_) => "ready\n".into_response(),
+        Err(reason) => unavailable(format!("not ready: {reason}\n")),
     }
 }
 
 async fn snapshot(State(app): State<App>) -> Response {
-    match app.latest.fresh() {
-        Some(published) => Json(&published.snapshot).into_response(),
-        None => {
-            let reason = why_not(&app).unwrap_or(NOT_YET);
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                Json(json!({ "error": reason })),
-            )
-                .into_response()
-        }
+    match published(&app) {
+        Ok(published) => Json(&published.snapshot).into_response(),
+        Err(reason) => unavailable(Json(json!({ "error": reason }))),
     }
 }
 
 async fn landing(State(app): State<App>, RawQuery(query): RawQuery) -> Response {
-    let published = app.latest.fresh();
-    if let Some(published) = &published {
-        // The plots end with what the page says, whoever came first.
-        app.history.record(published);
-    }
+    let published = published(&app);
+    let (snapshot, why_not) = match &published {
+        Ok(published) => {
+            // The plots end with what the page says, whoever came first.
+            app.history.record_at(published.at, published);
+            (Some(&published.snapshot), "")
+        }
+        Err(reason) => (None, *reason),
+    };
     let netns = query.and_then(|query| asked_for(&query));
     let content = page::Content {
         version: app.version,
         telemetry_path: &app.telemetry_path,
         revision: app.revision,
-        snapshot: published.as_deref().map(|published| &published.snapshot),
+        snapshot,
         history: &app.history,
-        why_not: why_not(&app).unwrap_or(NOT_YET),
+        why_not,
         netns: netns.as_deref(),
         now: std::time::SystemTime::now(),
     };
-    let status = match published.is_none() || content.is_found() {
+    let status = match content.is_found() {
         true => StatusCode::OK,
         false => StatusCode::NOT_FOUND,
     };
@@ -149,28 +140,24 @@ fn asked_for(query: &str) -> Option<String> {
     (!name.is_empty()).then(|| name.into_owned())
 }
 
-pub(super) async fn not_found() -> Response {
-    plain(StatusCode::NOT_FOUND, "not found; / lists what there is\n")
+fn unavailable(body: impl IntoResponse) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
-async fn wrong_method() -> Response {
-    plain(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "only GET and HEAD are answered here\n",
-    )
+pub(super) async fn not_found() -> impl IntoResponse {
+    (StatusCode::NOT_FOUND, "not found; / lists what there is\n")
 }
 
-const NOT_YET: &str = "no poll has finished yet";
-
-/// Why there is nothing to show; `None` when there is.
-fn why_not(app: &App) -> Option<&'static str> {
-    match app.latest.fresh() {
-        Some(_) => None,
-        None if app.latest.has_started() => Some("the last snapshot is too old"),
-        None => Some(NOT_YET),
-    }
+async fn wrong_method() -> impl IntoResponse {
+    let body = "only GET and HEAD are answered here\n";
+    (StatusCode::METHOD_NOT_ALLOWED, body)
 }
 
-pub(super) fn plain(status: StatusCode, body: impl Into<String>) -> Response {
-    (status, [(CONTENT_TYPE, PLAIN)], body.into()).into_response()
+/// The last snapshot, or why there is nothing to show.
+fn published(app: &App) -> Result<Arc<Published>, &'static str> {
+    let reason = match app.latest.has_started() {
+        true => "the last snapshot is too old",
+        false => "no poll has finished yet",
+    };
+    app.latest.fresh().ok_or(reason)
 }

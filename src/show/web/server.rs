@@ -15,10 +15,10 @@ use super::client::ConnectionLimits;
 use super::connections::{Connections, FIRST_READ};
 use super::web_config::WebConfig;
 
-pub use super::bind::{BindError, bind};
+pub use super::bind::bind;
 
-/// How long to let be what the kernel refuses; descriptors or memory may be
-/// free again by then.
+/// How long to let be what the kernel refuses; descriptors or memory may be free again by then
+/// (`a_scrape_is_answered_though_silent_clients_took_every_descriptor`).
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Serves until `shutdown` is done: then the listeners are closed, requests in
@@ -34,7 +34,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) {
     let mut shutdown = pin!(shutdown);
-    let mut door = Door::new(listeners);
+    let mut door = Door {
+        listeners,
+        refused: None,
+    };
     let mut connections = Connections::new(router, web_config, limits);
     let mut next: Option<TcpStream> = None;
     loop {
@@ -43,9 +46,9 @@ pub async fn serve(
             () = &mut shutdown => break,
             () = connections.ended() => {}
             accepted = door.accept(), if next.is_none() => match accepted {
-                Ok(stream) => next = Some(stream),
+                Some(stream) => next = Some(stream),
                 // One descriptor less may be all that the next one needs.
-                Err(OutOfResources) => connections.make_way(),
+                None => connections.make_way(),
             },
             () = sleep(FIRST_READ), if next.is_some() => {}
         }
@@ -62,67 +65,53 @@ pub async fn serve(
     connections.stop().await;
 }
 
-/// The listeners, none of which keeps the others waiting.
+/// The listeners, none of which keeps the others waiting (`a_busy_address_holds_no_other_up`).
 struct Door {
+    /// Whose connection was taken last comes last.
     listeners: Vec<TcpListener>,
-    /// Which listener comes first at the next look.
-    first: usize,
-    /// The kernel refuses, and it has been said.
-    refused: bool,
-    paused_until: Option<Instant>,
+    /// When the kernel last refused, until it accepts again.
+    refused: Option<Instant>,
 }
 
-struct OutOfResources;
-
 impl Door {
-    fn new(listeners: Vec<TcpListener>) -> Self {
-        Self {
-            listeners,
-            first: 0,
-            refused: false,
-            paused_until: None,
-        }
-    }
-
-    /// The next connection. After a refusal the next call waits for a while.
-    /// Cancelling it loses no connection.
-    async fn accept(&mut self) -> Result<TcpStream, OutOfResources> {
-        if let Some(until) = self.paused_until {
-            sleep_until(until).await;
-            self.paused_until = None;
+    /// The next connection; none where the kernel has no more resources, and the next call
+    /// waits for a while then. Cancelling it loses no connection.
+    async fn accept(&mut self) -> Option<TcpStream> {
+        if let Some(refused) = self.refused {
+            sleep_until(refused + PAUSE).await;
         }
         loop {
             match self.next().await {
                 Ok(stream) => {
-                    if std::mem::take(&mut self.refused) {
+                    if self.refused.take().is_some() {
                         tracing::info!("accepting connections again");
                     }
                     // An answer goes out in one piece; without the option its
                     // end would wait for an acknowledgement.
                     let _ = stream.set_nodelay(true);
-                    return Ok(stream);
+                    return Some(stream);
                 }
-                Err(error) if is_of_the_connection(&error) => {
+                // The client is gone, and the next call has the next (do_accept in net/socket.c
+                // hands out no other error of the connection).
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
                     tracing::debug!(%error, "a connection was lost before it was accepted");
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.refused, true) {
+                    if self.refused.replace(Instant::now()).is_none() {
                         tracing::warn!(%error, "cannot accept connections, trying on");
                     }
-                    self.paused_until = Some(Instant::now() + PAUSE);
-                    return Err(OutOfResources);
+                    return None;
                 }
             }
         }
     }
 
     async fn next(&mut self) -> io::Result<TcpStream> {
-        let count = self.listeners.len();
         poll_fn(|cx| {
-            for step in 0..count {
-                let place = (self.first + step) % count;
-                if let Poll::Ready(accepted) = self.listeners[place].poll_accept(cx) {
-                    self.first = place + 1;
+            for _ in 0..self.listeners.len() {
+                let accepted = self.listeners[0].poll_accept(cx);
+                self.listeners.rotate_left(1);
+                if let Poll::Ready(accepted) = accepted {
                     return Poll::Ready(accepted.map(|(stream, _)| stream));
                 }
             }
@@ -132,19 +121,25 @@ impl Door {
     }
 }
 
-/// accept(2) also hands out errors of the connection that it would have
-/// returned; that connection is gone then, and the next call has the next.
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind as Kind;
-    matches!(
-        error.kind(),
-        Kind::ConnectionAborted
-            | Kind::ConnectionReset
-            | Kind::ConnectionRefused
-            | Kind::HostUnreachable
-            | Kind::NetworkUnreachable
-            | Kind::NetworkDown
-            | Kind::TimedOut
-            | Kind::Interrupted
-    )
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_busy_address_holds_no_other_up() {
+        let listeners = bind(&[([127, 0, 0, 1], 0).into(); 2], false).unwrap();
+        let addresses = [0, 1].map(|at: usize| listeners[at].local_addr().unwrap());
+        let mut door = Door {
+            listeners,
+            refused: None,
+        };
+        let mut clients = Vec::new();
+        for at in [0, 0, 0, 1] {
+            clients.push(TcpStream::connect(addresses[at]).await.unwrap());
+        }
+        for address in addresses {
+            let accepted = door.accept().await.unwrap();
+            assert_eq!(accepted.local_addr().unwrap(), address);
+        }
+    }
 }

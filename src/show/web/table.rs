@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use super::html::{Html, id};
+use super::trouble::badge;
 use crate::findings::Severity;
 use crate::model::figures::{grouped, percent};
 
@@ -33,6 +34,26 @@ impl Cell {
     pub fn port(port: u16) -> Self {
         Self::Number(port.to_string(), port.into())
     }
+
+    fn is_number(&self) -> bool {
+        matches!(self, Self::Number(..) | Self::Share(..))
+    }
+
+    fn write(&self, html: &mut Html) {
+        match self {
+            Self::Text(text) => html.fill("<td>{}", &[text]),
+            Self::Link(target, text) => {
+                html.raw("<td>");
+                html.link(target, text);
+            }
+            Self::Number(text, value) => {
+                html.fill("<td class=\"number\" data-value=\"{}\">{}", &[value, text]);
+            }
+            Self::Share(share, severity) => share_cell(html, *share, *severity),
+            Self::Unknown => html.raw("<td class=\"number\">-"),
+        }
+        html.raw("</td>");
+    }
 }
 
 /// A table that scrolls by itself where the screen is narrower.
@@ -42,6 +63,8 @@ pub struct Table<'t> {
     pub caption: String,
     pub columns: &'t [&'t str],
     pub rows: Vec<Vec<Cell>>,
+    /// Markup that stands there instead where there are no rows.
+    pub none: &'static str,
 }
 
 /// Of the heading of a namespace.
@@ -51,28 +74,26 @@ pub fn heading_id(name: &str) -> String {
 
 impl Table<'_> {
     pub fn write(&self, html: &mut Html) {
-        let id = id("table", (self.of, self.columns));
-        html.raw("<div class=\"scroll\" role=\"region\" tabindex=\"0\"");
-        // With several namespaces the captions repeat: the heading above tells them apart.
-        match self.of {
-            "" => html.attribute("aria-labelledby", &id),
-            name => html.attribute("aria-labelledby", format_args!("{id} {}", heading_id(name))),
+        if self.rows.is_empty() {
+            return html.raw(self.none);
         }
-        html.raw("><table");
-        html.attribute("data-sort-key", &id);
-        html.raw(">\n<caption");
-        html.attribute("id", &id);
-        html.raw(">");
-        html.text(&self.caption);
-        html.raw("</caption>\n<thead><tr>");
+        let id = id("table", (self.of, self.columns));
+        // With several namespaces the captions repeat: the heading above tells them apart.
+        let labels = match self.of {
+            "" => id.clone(),
+            name => format!("{id} {}", heading_id(name)),
+        };
+        html.fill(
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-labelledby=\"{}\"><table data-sort-key=\"{}\">\n<caption id=\"{}\">{}</caption>\n<thead><tr>",
+            &[&labels, &id, &id, &self.caption],
+        );
         for (at, column) in self.columns.iter().enumerate() {
             let is_number = self.rows.iter().any(|row| row[at].is_number());
-            html.raw(match is_number {
-                true => "<th scope=\"col\" class=\"number\">",
-                false => "<th scope=\"col\">",
-            });
-            html.text(column);
-            html.raw("</th>");
+            let head = match is_number {
+                true => "<th scope=\"col\" class=\"number\">{}</th>",
+                false => "<th scope=\"col\">{}</th>",
+            };
+            html.fill(head, &[column]);
         }
         html.raw("</tr></thead>\n<tbody>\n");
         for row in &self.rows {
@@ -84,54 +105,17 @@ impl Table<'_> {
     }
 }
 
-impl Cell {
-    fn is_number(&self) -> bool {
-        matches!(self, Self::Number(..) | Self::Share(..))
-    }
-
-    fn write(&self, html: &mut Html) {
-        match self {
-            Self::Text(text) => {
-                html.raw("<td>");
-                html.text(text);
-            }
-            Self::Link(target, text) => {
-                html.raw("<td>");
-                html.link(target, text);
-            }
-            Self::Number(text, value) => {
-                html.raw("<td class=\"number\"");
-                html.attribute("data-value", value);
-                html.raw(">");
-                html.text(text);
-            }
-            Self::Share(share, severity) => share_cell(html, *share, *severity),
-            Self::Unknown => html.raw("<td class=\"number\">-"),
-        }
-        html.raw("</td>");
-    }
-}
-
-/// Colour is not all that tells: the word stands beside it.
 fn share_cell(html: &mut Html, share: f64, severity: Option<Severity>) {
-    html.raw("<td class=\"number\"");
-    html.attribute("data-value", share);
-    html.raw(">");
+    html.fill("<td class=\"number\" data-value=\"{}\">", &[&share]);
     if let Some(severity) = severity {
-        html.raw("<span");
-        html.attribute("class", format_args!("badge {}", severity.label()));
-        html.raw(">");
-        html.text(severity.label());
-        html.raw("</span> ");
+        badge(html, severity.label());
     }
-    html.text(percent(share));
-    html.raw(" <svg");
     let class = severity.map_or("well", Severity::label);
-    html.attribute("class", format_args!("bar {class}"));
-    html.raw(" aria-hidden=\"true\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\"><rect class=\"all\" width=\"100\" height=\"10\"/><rect class=\"gone\" height=\"10\"");
-    let width = share.clamp(0.0, 1.0) * 100.0;
-    html.attribute("width", format_args!("{width:.1}"));
-    html.raw("/></svg>");
+    let width = format_args!("{:.1}", share.clamp(0.0, 1.0) * 100.0);
+    html.fill(
+        "{} <svg class=\"bar {}\" aria-hidden=\"true\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\"><rect class=\"all\" width=\"100\" height=\"10\"/><rect class=\"gone\" height=\"10\" width=\"{}\"/></svg>",
+        &[&percent(share), &class, &width],
+    );
 }
 
 #[cfg(test)]
@@ -153,6 +137,7 @@ mod tests {
             caption: "<i>".to_owned(),
             columns: &["A", "B", "C", "D", "E"],
             rows: vec![row],
+            none: "",
         }
         .write(&mut html);
         let page = html.finish();

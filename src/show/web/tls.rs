@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::client::{Activity, Client};
+use super::client::{self, Activity, Client};
 use super::web_config::WebConfig;
 
 /// What a Go server says, so that whoever forgot the s of https sees why.
@@ -29,7 +29,7 @@ pub enum Opened {
 pub async fn open(stream: TcpStream, config: &WebConfig, activity: Activity) -> io::Result<Opened> {
     let mut first = [0];
     let received = stream.peek(&mut first).await?;
-    let mut client = Client::new(stream, activity);
+    let mut client = Client { stream, activity };
     let Some(tls) = config.current().tls.clone() else {
         return Ok(Opened::Plain(client));
     };
@@ -37,6 +37,8 @@ pub async fn open(stream: TcpStream, config: &WebConfig, activity: Activity) -> 
     if received == 1 && first[0].is_ascii_alphabetic() {
         client.write_all(NOT_HTTPS.as_bytes()).await?;
         client.shutdown().await?;
+        let activity = client.activity.clone();
+        client::linger(client, &activity).await;
         return Ok(Opened::Closed);
     }
     let stream = TlsAcceptor::from(tls).accept(client).await?;

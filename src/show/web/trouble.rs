@@ -1,8 +1,8 @@
 //! What is wrong and toward whom: failed collectors, then findings, the worst first.
 
 use super::html::{Html, id};
-use super::page::Diagnosed;
 use crate::findings::{Finding, RUNBOOKS, Severity};
+use crate::show::namespaces::Diagnosed;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 
 /// Of failures and of findings so many are shown: there may be hundreds of namespaces.
@@ -51,27 +51,21 @@ pub fn write(html: &mut Html, snapshot: &Snapshot, shown: &[Diagnosed]) {
     if all.is_empty() && failing.is_empty() {
         html.paragraph("Nothing is known to be wrong.");
     }
-    let elsewhere = snapshot.namespaces.len() - shown.len();
-    if elsewhere > 0 {
-        html.raw("<p>");
-        html.link(
-            "/",
-            format_args!("All {} network namespaces", elsewhere + shown.len()),
+    if snapshot.namespaces.len() > shown.len() {
+        html.fill(
+            "<p><a href=\"/\">All {} network namespaces</a></p>\n",
+            &[&snapshot.namespaces.len()],
         );
-        html.raw("</p>\n");
     }
     html.raw("</section>\n");
 }
 
 fn failures(html: &mut Html, namespace: &NamespaceSnapshot) {
-    html.raw("<article class=\"finding critical\"");
-    html.attribute("id", id("failed", &namespace.name));
-    html.raw(">\n<h3>");
-    html.text(format_args!(
-        "Failed collectors in network namespace {}",
-        namespace.name
-    ));
-    html.raw("</h3>\n");
+    let name = &namespace.name;
+    html.fill(
+        "<article class=\"finding critical\" id=\"{}\">\n<h3>Failed collectors in network namespace {}</h3>\n",
+        &[&id("failed", name), name],
+    );
     let all = namespace.facts.failures().into_iter();
     html.list(all.map(|down| format!("{}: {}", down.collectors.join(", "), down.failure.message)));
     runbook(html, OF_FAILURES);
@@ -80,17 +74,12 @@ fn failures(html: &mut Html, namespace: &NamespaceSnapshot) {
 
 fn write_finding(html: &mut Html, one: &Diagnosed, finding: &Finding, is_open: bool) {
     let (name, severity) = (&one.namespace.name, finding.severity.label());
-    html.raw("<article");
-    html.attribute("class", format_args!("finding {severity}"));
-    html.attribute(
-        "id",
-        id("finding", (name, finding.id.as_str(), &finding.subject)),
+    let id = id("finding", (name, finding.id.as_str(), &finding.subject));
+    html.fill(
+        "<article class=\"finding {}\" id=\"{}\">\n<h3>",
+        &[&severity, &id],
     );
-    html.raw(">\n<h3><span");
-    html.attribute("class", format_args!("badge {severity}"));
-    html.raw(">");
-    html.text(severity);
-    html.raw("</span> ");
+    badge(html, severity);
     // Of the exporter's own it need not be said.
     if !one.is_own {
         html.text(format_args!("{name}: "));
@@ -98,13 +87,10 @@ fn write_finding(html: &mut Html, one: &Diagnosed, finding: &Finding, is_open: b
     html.text(&finding.subject);
     html.raw("</h3>\n");
     html.paragraph(&finding.what);
-    html.raw(if is_open {
-        "<details open><summary>"
-    } else {
-        "<details><summary>"
-    });
-    html.text(format_args!("Why, and what helps ({})", finding.id));
-    html.raw("</summary>\n");
+    html.fill(
+        "<details{}><summary>Why, and what helps ({})</summary>\n",
+        &[&if is_open { " open" } else { "" }, &finding.id],
+    );
     html.list(&finding.because);
     if !finding.advice.is_empty() {
         html.raw("<p>To do:</p>\n");
@@ -119,11 +105,17 @@ fn write_finding(html: &mut Html, one: &Diagnosed, finding: &Finding, is_open: b
     html.raw("</article>\n");
 }
 
-fn runbook(html: &mut Html, name: &str) {
-    html.raw("<p>");
-    html.link(
-        format_args!("{RUNBOOKS}{name}.md"),
-        format_args!("Runbook {name}"),
+/// Colour is not all that tells how bad it is: the word stands there.
+pub fn badge(html: &mut Html, severity: &str) {
+    html.fill(
+        "<span class=\"badge {}\">{}</span> ",
+        &[&severity, &severity],
     );
+}
+
+fn runbook(html: &mut Html, name: &str) {
+    let target = format_args!("{RUNBOOKS}{name}.md");
+    html.raw("<p>");
+    html.link(target, format_args!("Runbook {name}"));
     html.raw("</p>\n");
 }

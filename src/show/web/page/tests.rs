@@ -1,4 +1,5 @@
 use super::*;
+use crate::snapshot::NamespaceSnapshot;
 use crate::subjects::conntrack::Conntrack;
 use crate::subjects::section::Section;
 

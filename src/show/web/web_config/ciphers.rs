@@ -59,11 +59,8 @@ pub fn cipher_suites(
     }
     let named = |name: &str| suites.iter().find(|suite| go_name(suite) == name).copied();
     let key = "tls_server_config.cipher_suites";
-    let mut chosen: Vec<_> = suites
-        .iter()
-        .filter(|suite| suite.tls13().is_some())
-        .copied()
-        .collect();
+    let mut chosen = suites.clone();
+    chosen.retain(|suite| suite.tls13().is_some());
     let listed = select(names, named, key, notes)?;
     chosen.extend(listed.into_iter().filter(|suite| suite.tls13().is_none()));
     Ok(chosen)

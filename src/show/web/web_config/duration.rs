@@ -21,7 +21,7 @@ pub fn parse(text: &str) -> Option<Duration> {
     }
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     let mut seconds = 0.0;
-    while {
+    loop {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         let (unit, worth) = UNITS
@@ -29,9 +29,10 @@ pub fn parse(text: &str) -> Option<Duration> {
             .find(|(unit, _)| rest[digits..].starts_with(unit))?;
         seconds += number * worth;
         rest = &rest[digits + unit.len()..];
-        !rest.is_empty()
-    } {}
-    Duration::try_from_secs_f64(seconds).ok()
+        if rest.is_empty() {
+            return Duration::try_from_secs_f64(seconds).ok();
+        }
+    }
 }
 
 #[cfg(test)]

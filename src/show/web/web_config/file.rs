@@ -95,26 +95,24 @@ struct RawRate {
 /// # Errors
 /// One line: where, what, and what is allowed.
 pub fn parse(text: &str, directory: &Path) -> Result<WebFile, String> {
-    let raw = raw(text)?;
-    Ok(WebFile {
-        tls: tls(raw.tls_server_config.unwrap_or_default(), directory)?,
-        headers: headers(&raw.http_server_config.unwrap_or_default())?,
-        users: users(raw.basic_auth_users.unwrap_or_default())?,
-        rate: rate(raw.rate_limit.unwrap_or_default())?,
-    })
-}
-
-fn raw(text: &str) -> Result<Raw, String> {
     let options = options! {
         // A line of the file may hold a key or a hash, which the log must not.
         with_snippet: false,
         // `yes` and `on` are true to the toolkit's YAML 1.1.
         strict_booleans: false,
     };
-    let parsed: Result<Option<Raw>, _> = serde_saphyr::from_str_with_options(text, options);
-    parsed
-        .map(Option::unwrap_or_default)
-        .map_err(|error| format!("is no web configuration: {}", error.render()))
+    let raw: Option<Raw> = serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| format!("is no web configuration: {}", error.render()))?;
+    let raw = raw.unwrap_or_default();
+    let headers = raw.http_server_config.unwrap_or_default().headers;
+    let headers = headers.iter().flatten();
+    let headers = headers.map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or("")));
+    Ok(WebFile {
+        tls: tls(raw.tls_server_config.unwrap_or_default(), directory)?,
+        headers: http::headers(headers)?,
+        users: users(raw.basic_auth_users.unwrap_or_default())?,
+        rate: rate(raw.rate_limit.unwrap_or_default())?,
+    })
 }
 
 fn tls(raw: RawTls, directory: &Path) -> Result<Option<Tls>, String> {
@@ -147,11 +145,6 @@ fn tls(raw: RawTls, directory: &Path) -> Result<Option<Tls>, String> {
         prefer_server_cipher_suites: raw.prefer_server_cipher_suites.unwrap_or(true),
         curve_preferences: raw.curve_preferences.unwrap_or_default(),
     }))
-}
-
-fn headers(raw: &RawHttp) -> Result<Headers, String> {
-    let said = raw.headers.iter().flatten();
-    http::headers(said.map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or(""))))
 }
 
 /// The hash itself is never shown.

@@ -31,8 +31,8 @@ struct Seen {
     stamp: Option<Stamp>,
     /// The change was long enough ago for another one to show.
     is_settled: bool,
-    /// None when it could not be read.
-    content: Option<Vec<u8>>,
+    /// Enough to tell two contents apart, and nothing of a key; none when it could not be read.
+    digest: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +68,10 @@ impl Files {
             stamp,
             is_settled: stamp
                 .is_none_or(|stamp| now.is_ok_and(|now| stamp.changed + SETTLED < now)),
-            content: read.as_ref().ok().map(|bytes| summary(bytes)),
+            digest: read
+                .as_ref()
+                .ok()
+                .map(|bytes| digest(&SHA256, bytes).as_ref().to_vec()),
         });
         read
     }
@@ -81,19 +84,9 @@ impl Files {
 
     /// Whether the same files were read with the same content.
     pub fn read_the_same(&self, other: &Self) -> bool {
-        let content = |files: &Self| -> Vec<_> {
-            let pairs = files.0.iter();
-            pairs
-                .map(|seen| (seen.path.clone(), seen.content.clone()))
-                .collect()
-        };
-        content(self) == content(other)
+        let is_same = |(a, b): (&Seen, &Seen)| (&a.path, &a.digest) == (&b.path, &b.digest);
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(is_same)
     }
-}
-
-/// Enough to tell two contents apart, and nothing of a key.
-fn summary(bytes: &[u8]) -> Vec<u8> {
-    digest(&SHA256, bytes).as_ref().to_vec()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {

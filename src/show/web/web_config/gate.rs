@@ -6,9 +6,9 @@ use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -16,7 +16,6 @@ use super::WebConfig;
 use super::passwords::{Credentials, Passwords, Verdict};
 use super::rate::Bucket;
 use super::reload::Settings;
-use crate::show::web::routes::plain;
 
 /// RFC 7617 wants a realm; browsers show it.
 const CHALLENGE: &str = "Basic realm=\"sockdiag-exporter\", charset=\"UTF-8\"";
@@ -45,7 +44,7 @@ impl Gate {
             && !self.bucket.allows(rate, Instant::now())
         {
             let body = "too many requests; rate_limit in the web configuration says how many\n";
-            return Some(plain(StatusCode::TOO_MANY_REQUESTS, body));
+            return Some((StatusCode::TOO_MANY_REQUESTS, body).into_response());
         }
         if settings.users.is_empty() {
             return None;
@@ -54,22 +53,20 @@ impl Gate {
             Some(said) => self.passwords.check(&settings.users, &said).await,
             None => Verdict::Wrong,
         };
-        match verdict {
-            Verdict::Right => None,
-            Verdict::Wrong => {
-                let mut refusal = plain(StatusCode::UNAUTHORIZED, "Unauthorized\n");
-                let challenge = HeaderValue::from_static(CHALLENGE);
-                refusal.headers_mut().insert(WWW_AUTHENTICATE, challenge);
-                Some(refusal)
-            }
-            Verdict::Busy => {
-                let body = "too many passwords are being checked; come back\n";
-                let mut refusal = plain(StatusCode::SERVICE_UNAVAILABLE, body);
-                let seconds = HeaderValue::from_static("5");
-                refusal.headers_mut().insert(RETRY_AFTER, seconds);
-                Some(refusal)
-            }
-        }
+        let (status, header, body) = match verdict {
+            Verdict::Right => return None,
+            Verdict::Wrong => (
+                StatusCode::UNAUTHORIZED,
+                (WWW_AUTHENTICATE, CHALLENGE),
+                "Unauthorized\n",
+            ),
+            Verdict::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                (RETRY_AFTER, "5"),
+                "too many passwords are being checked; come back\n",
+            ),
+        };
+        Some((status, [header], body).into_response())
     }
 }
 

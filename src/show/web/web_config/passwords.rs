@@ -77,10 +77,9 @@ impl Kept {
     }
 
     fn keep(&mut self, digest: Digest, is_right: bool) {
-        let kept = if is_right {
-            &mut self.right
-        } else {
-            &mut self.wrong
+        let kept = match is_right {
+            true => &mut self.right,
+            false => &mut self.wrong,
         };
         if kept.len() == MOST_KEPT {
             kept.pop_front();
@@ -177,13 +176,11 @@ impl Check {
         let kept = self.kept.lock();
         kept.unwrap_or_else(PoisonError::into_inner)
             .keep(self.digest, is_right);
-        let verdict = if is_right {
-            Verdict::Right
-        } else {
-            Verdict::Wrong
-        };
         // The client may be gone.
-        let _ = tell.send(verdict);
+        let _ = tell.send(match is_right {
+            true => Verdict::Right,
+            false => Verdict::Wrong,
+        });
         if !is_right {
             std::thread::sleep((took * PAUSE).min(LONGEST_PAUSE));
         }

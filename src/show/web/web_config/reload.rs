@@ -2,7 +2,7 @@
 //! where the change is no good.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_rustls::rustls::ServerConfig;
 
@@ -64,15 +64,11 @@ impl WebConfig {
 
     /// What is in force now.
     pub fn current(&self) -> Arc<Settings> {
-        let mut state = self.state();
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.files.may_have_changed() {
             self.reread(&mut state);
         }
         Arc::clone(&state.good)
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn reread(&self, state: &mut State) {
@@ -106,21 +102,17 @@ impl WebConfig {
     /// A file is empty, or half there, for a moment while an editor writes it: that must open
     /// nothing.
     fn keeps_the_locks(&self, old: &Settings, new: Settings) -> Result<Settings, String> {
+        let opens = if old.tls.is_some() && new.tls.is_none() {
+            "TLS is switched off"
+        } else if old.demands_certificate && !new.demands_certificate {
+            "certificates of clients are given up"
+        } else if !old.users.is_empty() && new.users.is_empty() {
+            "basic_auth_users is emptied"
+        } else {
+            return Ok(new);
+        };
         let path = self.path.display();
-        if old.tls.is_some() && new.tls.is_none() {
-            return Err(format!("{path}: TLS is switched off by a restart alone"));
-        }
-        if old.demands_certificate && !new.demands_certificate {
-            return Err(format!(
-                "{path}: certificates of clients are given up by a restart alone"
-            ));
-        }
-        if !old.users.is_empty() && new.users.is_empty() {
-            return Err(format!(
-                "{path}: basic_auth_users is emptied by a restart alone"
-            ));
-        }
-        Ok(new)
+        Err(format!("{path}: {opens} by a restart alone"))
     }
 }
 
@@ -156,15 +148,11 @@ fn read(path: &Path, files: &mut Files) -> Result<Settings, String> {
     let at_fault = |reason: String| format!("{shown}: {reason}");
     let file = file::parse(&text, directory).map_err(at_fault)?;
     let mut notes = Vec::new();
-    let tls = match &file.tls {
-        Some(tls) => Some(Arc::new(
-            tls::server(tls, files, &mut notes).map_err(at_fault)?,
-        )),
-        None => None,
-    };
+    let said = file.tls.as_ref();
+    let server = said.map(|tls| tls::server(tls, files, &mut notes));
     Ok(Settings {
-        tls,
-        demands_certificate: file.tls.as_ref().is_some_and(tls::demands_certificate),
+        tls: server.transpose().map_err(at_fault)?.map(Arc::new),
+        demands_certificate: said.is_some_and(tls::demands_certificate),
         headers: file.headers,
         users: file.users,
         rate: file.rate,

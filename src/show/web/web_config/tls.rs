@@ -23,7 +23,7 @@ pub fn server(
     files: &mut Files,
     notes: &mut Vec<String>,
 ) -> Result<ServerConfig, String> {
-    let chain = certificates("cert_file", &tls.certificate, files)?;
+    let (chain, _) = certificates("cert_file", &tls.certificate, files)?;
     let key = private_key(&tls.key, files)?;
     let standard = ring::default_provider();
     let provider = Arc::new(CryptoProvider {
@@ -53,51 +53,46 @@ pub fn server(
 /// Whether a client needs a certificate.
 pub fn demands_certificate(tls: &Tls) -> bool {
     let policy = Policy::named(&tls.client_auth);
-    policy.is_some_and(Policy::is_mandatory) || tls.client_allowed_sans.is_some()
+    policy.is_some_and(|policy| policy.is_mandatory) || tls.client_allowed_sans.is_some()
 }
 
-fn bytes(key: &str, pem: &Pem, files: &mut Files) -> Result<Vec<u8>, String> {
+/// What is there, and where it was said, for an error.
+fn read(key: &str, pem: &Pem, files: &mut Files) -> Result<(Vec<u8>, String), String> {
+    let key = format!("tls_server_config.{key}");
     match pem {
-        Pem::Inline(text) => Ok(text.as_bytes().to_vec()),
+        Pem::Inline(text) => {
+            let place = key.trim_end_matches("_file").to_owned();
+            Ok((text.as_bytes().to_vec(), place))
+        }
         Pem::File(path) => {
             let read = files.read(path);
-            read.map_err(|reason| format!("tls_server_config.{key}: {reason}"))
+            let bytes = read.map_err(|reason| format!("{key}: {reason}"))?;
+            Ok((bytes, format!("{key}: {}", path.display())))
         }
     }
 }
 
-/// Where it was said, for an error.
-fn place(key: &str, pem: &Pem) -> String {
-    match pem {
-        Pem::Inline(_) => format!("tls_server_config.{}", key.trim_end_matches("_file")),
-        Pem::File(path) => format!("tls_server_config.{key}: {}", path.display()),
-    }
-}
-
+/// The certificates, and where they were said.
 fn certificates(
     key: &str,
     pem: &Pem,
     files: &mut Files,
-) -> Result<Vec<CertificateDer<'static>>, String> {
-    let bytes = bytes(key, pem, files)?;
+) -> Result<(Vec<CertificateDer<'static>>, String), String> {
+    let (bytes, place) = read(key, pem, files)?;
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
     match parsed {
-        Ok(chain) if !chain.is_empty() => Ok(chain),
+        Ok(chain) if !chain.is_empty() => Ok((chain, place)),
         Ok(_) => Err(format!(
-            "{}: has no certificate; a PEM file with BEGIN CERTIFICATE is needed",
-            place(key, pem)
+            "{place}: has no certificate; a PEM file with BEGIN CERTIFICATE is needed"
         )),
-        Err(error) => Err(format!("{}: is no PEM file: {error}", place(key, pem))),
+        Err(error) => Err(format!("{place}: is no PEM file: {error}")),
     }
 }
 
 fn private_key(pem: &Pem, files: &mut Files) -> Result<PrivateKeyDer<'static>, String> {
-    let bytes = bytes("key_file", pem, files)?;
+    let (bytes, place) = read("key_file", pem, files)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| {
-        format!(
-            "{}: has no private key; a PEM file with BEGIN PRIVATE KEY, not encrypted, is needed",
-            place("key_file", pem)
-        )
+        format!("{place}: has no private key; a PEM file with BEGIN PRIVATE KEY, not encrypted, is needed")
     })
 }
 
@@ -114,22 +109,21 @@ fn clients(
     };
     let mut roots = RootCertStore::empty();
     if let Some(pem) = &tls.client_ca {
-        let found = certificates("client_ca_file", pem, files)?;
+        let (found, place) = certificates("client_ca_file", pem, files)?;
         if roots.add_parsable_certificates(found).0 == 0 {
-            let place = place("client_ca_file", pem);
             return Err(format!("{place}: has no certificate that can be used"));
         }
     }
     match policy {
-        Policy::NoClientCert if tls.client_ca.is_some() => Err(
+        Policy { asks: false, .. } if tls.client_ca.is_some() => Err(
             "tls_server_config: client_ca_file has no effect without client_auth_type; write RequireAndVerifyClientCert, or leave client_ca_file out".to_owned(),
         ),
-        Policy::NoClientCert if tls.client_allowed_sans.is_some() => Err(
+        Policy { asks: false, .. } if tls.client_allowed_sans.is_some() => Err(
             "tls_server_config: client_allowed_sans has no effect without client_auth_type; write RequireAndVerifyClientCert, or leave client_allowed_sans out".to_owned(),
         ),
-        Policy::NoClientCert => Ok(None),
+        Policy { asks: false, .. } => Ok(None),
         // Go would take every public authority of the system for ours.
-        _ if policy.verifies() && tls.client_ca.is_none() => Err(format!(
+        _ if policy.verifies && tls.client_ca.is_none() => Err(format!(
             "tls_server_config: client_auth_type {} needs client_ca_file: whose signatures are to be verified?",
             tls.client_auth
         )),
