@@ -204,7 +204,7 @@ mod tests {
             let key = table.key(at);
             let device = tcp.keys.device(key.tag.slot());
             let name = (key.local.to_ip(), key.remote.to_ip(), key.port, device);
-            for (id, ports) in tcp.holders::<A>(at) {
+            for (id, ports) in tcp.holders(A::index(at)) {
                 assert_eq!(key.direction(), Direction::Outbound);
                 assert!(into.insert((name, id), ports).is_none());
             }

@@ -19,6 +19,7 @@ pub struct Listener {
 }
 
 /// All listeners of a namespace, as far as there is memory for them.
+#[derive(Default)]
 pub struct Listeners {
     /// Addresses and ports that there is memory for.
     most: usize,
@@ -40,14 +41,7 @@ impl Listeners {
     pub fn new(most: usize) -> Self {
         Self {
             most,
-            all: HashMap::new(),
-            by_family: Default::default(),
-            by_cgroup: HashMap::new(),
-            ports: PortSet::default(),
-            every_v4: PortSet::default(),
-            every_v6: PortSet::default(),
-            crowded: PortSet::default(),
-            untracked: 0,
+            ..Self::default()
         }
     }
 
@@ -66,8 +60,11 @@ impl Listeners {
         let cgroup = if is_known { socket.cgroup } else { 0 };
         *self.by_cgroup.entry(cgroup).or_default() += 1;
         self.ports.insert(port);
-        if address.is_unspecified() {
-            self.listens_everywhere(address.is_ipv4(), socket.v6_only, port);
+        if address.is_unspecified() && address.is_ipv6() {
+            self.every_v6.insert(port);
+        }
+        if address.is_unspecified() && (address.is_ipv4() || !socket.v6_only) {
+            self.every_v4.insert(port);
         }
         let known = self.all.len() < self.most || self.all.contains_key(&(address, port));
         if !known {
@@ -85,17 +82,6 @@ impl Listeners {
         listener.v6_only &= socket.v6_only;
         listener.waiting = listener.waiting.saturating_add(waiting);
         listener.limit = listener.limit.saturating_add(limit);
-    }
-
-    fn listens_everywhere(&mut self, is_v4: bool, v6_only: bool, port: u16) {
-        if is_v4 {
-            self.every_v4.insert(port);
-        } else {
-            self.every_v6.insert(port);
-            if !v6_only {
-                self.every_v4.insert(port);
-            }
-        }
     }
 
     /// By address and port, in no order.

@@ -105,16 +105,13 @@ impl CgroupOwner {
     /// runtime's own service.
     #[must_use]
     pub fn of_process(text: &str) -> Self {
-        let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-        let mut owners = paths().map(Self::of);
-        let container = owners.find(|owner| owner.container_id.is_some());
-        container
-            .or_else(|| {
-                paths()
-                    .map(Self::of)
-                    .find(|owner| *owner != Self::default())
-            })
-            .unwrap_or_default()
+        let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        let known = paths
+            .map(Self::of)
+            .filter(|owner| *owner != Self::default());
+        // Of equals `min_by_key` gives the first.
+        let container_first = known.min_by_key(|owner| owner.container_id.is_none());
+        container_first.unwrap_or_default()
     }
 
     /// The container's id as people type it: 12 digits, without the runtime.

@@ -6,13 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::limits::{Floor, SubjectLimits};
-use super::metric::{Families, Sink, metrics};
+use super::limits::Floor;
 use super::ranking::{Ranking, last_rank};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
-use super::{Facts, Subject};
+use super::{Facts, Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::count::cgroups::{CgroupCount, CgroupCounts};
 use crate::kernel::cgroups::{CgroupPaths, Known};
 use crate::model::cgroup::Cgroup;
@@ -135,7 +131,7 @@ impl Cgroups {
             .map(|count| u64::from(count.states.total()));
         let total = total.sum();
         let is_large = |_: &u64, sockets| floor.admits(sockets, total);
-        for (id, _) in ranking.select_of(k, sizes, is_large) {
+        for (id, _) in ranking.select(k, sizes, is_large) {
             let Some((path, count)) = known.remove(&id) else {
                 continue;
             };
@@ -171,7 +167,7 @@ impl Cgroups {
 }
 
 fn export(sink: &mut dyn Sink, cgroup: &str, group: &Group) {
-    for (state, count) in group.states.iter().filter(|&(_, count)| count > 0) {
+    for (state, count) in group.states.present() {
         sink.sample(&SOCKETS, &[cgroup, state.label()], count.into());
     }
     sink.sample(&PORTS, &[cgroup], group.ephemeral_ports_used.into());

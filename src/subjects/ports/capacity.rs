@@ -75,18 +75,14 @@ impl Capacity {
         Pool::new(blocked, self.available_destination)
     }
 
-    /// The pool of bind(0) and UDP on one address, with so many ports held.
-    pub fn on_address(&self, used: u32) -> Pool {
-        Pool::new(used, self.available_source)
-    }
-
-    /// The same pools if all that is ambiguous is lost.
+    /// The same if all that is ambiguous is lost.
     pub fn toward_at_worst(&self, certainly_blocked: u32) -> Pool {
         self.toward(certainly_blocked + self.bind_first_ambiguous)
     }
 
-    pub fn on_address_at_worst(&self, used: u32) -> Pool {
-        self.on_address(used + self.held_ambiguous)
+    /// The pool of bind(0) and UDP on one address, with so many ports held.
+    pub fn on_address(&self, used: u32) -> Pool {
+        Pool::new(used, self.available_source)
     }
 
     /// Connections per second to one destination that can go on for ever.

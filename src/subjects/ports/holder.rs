@@ -13,7 +13,7 @@ use crate::count::policy::TIME_WAIT_MS;
 use crate::kernel::cgroups::{CgroupPaths, Known};
 use crate::model::cgroup::Cgroup;
 use crate::model::figures::grouped;
-use crate::subjects::metric::{Sink, metrics};
+use crate::subjects::metric::metrics;
 
 const TIME_WAIT: Duration = Duration::from_millis(TIME_WAIT_MS as u64);
 /// Cgroups remembered of a destination: from the second on they only stand against
@@ -112,15 +112,6 @@ impl Holders {
             sockets,
             ownerless: 0,
         })
-    }
-}
-
-/// The sample of one destination.
-pub fn export(row: &Destination, labels: [&str; 3], sink: &mut dyn Sink) {
-    if let Some(holder) = &row.holder {
-        let [source, destination, port] = labels;
-        let labels = [source, destination, port, &holder.cgroup.path];
-        sink.sample(&OWNER, &labels, holder.sockets.into());
     }
 }
 

@@ -13,13 +13,8 @@ pub mod utilization;
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::metric::{Families, Sink};
 use super::ranking::Ranking;
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits};
 use bound::Found;
 use capacity::Capacity;
 use destination::{Destination, DestinationKey, Destinations};
@@ -96,9 +91,10 @@ impl Subject for Ephemeral {
             },
         };
         let certainly = destinations.worst_certainly_blocked;
+        let held_at_worst = sources.worst_tcp + capacity.held_ambiguous;
         let upper = Utilization {
             tcp_destination: capacity.toward_at_worst(certainly).share(),
-            tcp_source: capacity.on_address_at_worst(sources.worst_tcp).share(),
+            tcp_source: capacity.on_address(held_at_worst).share(),
             udp_source: utilization.udp_source,
         };
         Ok(Self {
