@@ -4,6 +4,7 @@
 use super::Advice;
 use crate::count::policy::Reuse;
 use crate::model::figures::{endpoint, grouped, rate};
+use crate::model::ports::PortRange;
 use crate::model::state::State;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
@@ -20,7 +21,7 @@ pub(super) fn of_destination(
     shares_cures: bool,
 ) -> Vec<Advice> {
     let mut advice = vec![of_main_state(ports, row)];
-    advice.extend(reuse(ports, row));
+    advice.extend(timestamps(ports, row).or_else(|| reuse(ports, row)));
     if !shares_cures {
         advice.extend(bind_later(ports));
     }
@@ -58,22 +59,17 @@ fn of_main_state(ports: &Ephemeral, row: &Destination) -> Advice {
 
 /// What tcp_tw_reuse would do here, if it is not doing it yet.
 fn reuse(ports: &Ephemeral, row: &Destination) -> Option<Advice> {
-    if let Some(advice) = timestamps(ports, row) {
-        return Some(advice);
-    }
     let gain = row.settled.saturating_sub(row.reusable);
     (gain > 0 && ports.capacity.settings.reuse() != Reuse::Always).then(|| {
         let mode = match ports.capacity.settings.tw_reuse {
             2 => "tcp_tw_reuse is 2 (loopback only)",
             _ => "tcp_tw_reuse is 0",
         };
+        let free = grouped(ports.free_toward(row) + gain);
+        let all = grouped(ports.capacity.available_destination);
+        let to = endpoint(row.destination, row.port);
         Advice::risking(
-            format!(
-                "{mode}: with 1, {} of {} ports toward {} would be free at once.",
-                grouped(ports.free_toward(row) + gain),
-                grouped(ports.capacity.available_destination),
-                endpoint(row.destination, row.port)
-            ),
+            format!("{mode}: with 1, {free} of {all} ports toward {to} would be free at once."),
             REUSE_RISK,
         )
     })
@@ -105,13 +101,11 @@ pub(super) fn bind_later(ports: &Ephemeral) -> Option<Advice> {
 }
 
 pub(super) fn wider_range(ports: &Ephemeral) -> Option<Advice> {
-    let range = ports.capacity.settings.range;
+    let range @ PortRange { first, last } = ports.capacity.settings.range;
     (ports.capacity.unused_outside > 0).then(|| {
         Advice::risking(
             format!(
-                "Widen ip_local_port_range: {}-{} has {} ports; from 1024 on there are {} more that are neither reserved nor a listener's.",
-                range.first,
-                range.last,
+                "Widen ip_local_port_range: {first}-{last} has {} ports; from 1024 on there are {} more that are neither reserved nor a listener's.",
                 grouped(range.size()),
                 grouped(ports.capacity.unused_outside)
             ),
@@ -163,12 +157,13 @@ fn in_wider_range(ports: &Ephemeral) -> f64 {
 }
 
 fn faster_reuse(ports: &Ephemeral) -> Option<Advice> {
-    (ports.capacity.settings.reuse() != Reuse::Always).then(|| {
+    let settings = &ports.capacity.settings;
+    (settings.reuse() != Reuse::Always).then(|| {
         Advice::risking(
             format!(
                 "tcp_tw_reuse is {}: with 1, a port can be taken over {} s after its close instead of 60.",
-                ports.capacity.settings.tw_reuse,
-                ports.capacity.settings.tw_reuse_delay as f64 / 1000.0
+                settings.tw_reuse,
+                settings.tw_reuse_delay as f64 / 1000.0
             ),
             REUSE_RISK,
         )
