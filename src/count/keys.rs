@@ -97,28 +97,20 @@ impl Keys {
     ) -> Option<KeyIndex> {
         let tag = Tag::new(Direction::Outbound, self.known_slot(device)?);
         match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let (local, remote) = (source.octets(), destination.octets());
-                let key = Key {
-                    local,
-                    remote,
-                    port,
-                    tag,
-                };
-                self.v4.find(&key).map(KeyIndex::V4)
-            }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let (local, remote) = (source.octets(), destination.octets());
-                let key = Key {
-                    local,
-                    remote,
-                    port,
-                    tag,
-                };
-                self.v6.find(&key).map(KeyIndex::V6)
-            }
+            (IpAddr::V4(from), IpAddr::V4(to)) => self.find(from.octets(), to.octets(), port, tag),
+            (IpAddr::V6(from), IpAddr::V6(to)) => self.find(from.octets(), to.octets(), port, tag),
             _ => None,
         }
+    }
+
+    fn find<A: Tabled>(&self, local: A, remote: A, port: u16, tag: Tag) -> Option<KeyIndex> {
+        let key = Key {
+            local,
+            remote,
+            port,
+            tag,
+        };
+        A::table(self).find(&key).map(A::index)
     }
 
     /// What is counted for a key.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use crate::model::ports::PortSet;
-use crate::model::socket::{Family, Queues, Socket};
+use crate::model::socket::{Queues, Socket};
 use crate::model::state::{State, StateCounts};
 
 /// The listening sockets of one address and port: several with SO_REUSEPORT.
@@ -24,10 +24,12 @@ pub struct Listeners {
     /// Addresses and ports that there is memory for.
     most: usize,
     all: HashMap<(IpAddr, u16), Listener>,
-    by_family: [StateCounts; 2],
+    /// inet, inet6.
+    pub by_family: [StateCounts; 2],
     /// Sockets by cgroup; 0 is none.
-    by_cgroup: HashMap<u64, u32>,
-    ports: PortSet,
+    pub by_cgroup: HashMap<u64, u32>,
+    /// Ports with a listener on any address.
+    pub ports: PortSet,
     every_v4: PortSet,
     every_v6: PortSet,
     /// Ports of those that there was no memory for: they are taken to listen on every
@@ -89,28 +91,12 @@ impl Listeners {
         self.all.iter().map(|(&at, listener)| (at, listener))
     }
 
-    /// Cgroup and sockets, in no order; cgroup 0 is none.
-    pub fn by_cgroup(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.by_cgroup
-            .iter()
-            .map(|(&cgroup, &sockets)| (cgroup, sockets))
-    }
-
     pub fn tracked(&self) -> usize {
         self.all.len()
     }
 
     pub fn get(&self, at: (IpAddr, u16)) -> Option<&Listener> {
         self.all.get(&at)
-    }
-
-    /// Ports with a listener on any address.
-    pub fn ports(&self) -> &PortSet {
-        &self.ports
-    }
-
-    pub fn counts(&self, family: Family) -> StateCounts {
-        self.by_family[family as usize]
     }
 
     /// Whether a socket with this local end was accepted, not connected.

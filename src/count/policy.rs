@@ -21,6 +21,14 @@ pub enum Reuse {
     Loopback,
 }
 
+impl Reuse {
+    /// Whether a tuple may be taken over, with an end on loopback or without.
+    #[inline]
+    pub fn allows(self, is_local: bool) -> bool {
+        self == Self::Always || (self == Self::Loopback && is_local)
+    }
+}
+
 /// Which ports connect() and bind(0) hand out, and which they take over: none by default.
 #[derive(Clone, Debug, Default)]
 pub struct PortPolicy {
@@ -61,11 +69,6 @@ impl PortPolicy {
         if !in_range || age <= self.reuse_delay_ms {
             return marks;
         }
-        let is_reusable = match self.reuse {
-            Reuse::Never => false,
-            Reuse::Always => true,
-            Reuse::Loopback => is_local,
-        };
-        marks | Marks::SETTLED | Marks::REUSABLE.when(is_reusable)
+        marks | Marks::SETTLED | Marks::REUSABLE.when(self.reuse.allows(is_local))
     }
 }

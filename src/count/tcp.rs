@@ -12,7 +12,7 @@ use super::local_ports::LocalPorts;
 use super::policy::PortPolicy;
 use super::port_use::PortUse;
 use super::table::{BATCH, Waiting};
-use crate::model::socket::{Addresses, Direction, Family, Socket};
+use crate::model::socket::{Addresses, Direction, Socket};
 use crate::model::state::{State, StateCounts};
 
 /// `LOOPBACK_IFINDEX` (include/net/flow.h).
@@ -56,20 +56,20 @@ impl TcpCount {
         known_bound: Option<&BoundSockets>,
     ) {
         self.policy.clone_from(policy);
-        self.sockets = Family::ALL.map(|family| listeners.counts(family));
+        self.sockets = listeners.by_family;
         self.directions = Default::default();
-        let ports = listeners.ports();
+        let ports = &listeners.ports;
         self.local_ports
             .watch(ports.iter().chain(watched.iter().copied()));
         self.keys.clear();
         self.addresses.clear();
-        self.bound.clear();
+        self.bound = BoundSockets::default();
         self.ports.begin(policy, ports);
         self.cgroups.clear();
         for family in &self.sockets {
             self.directions[Direction::Inbound as usize].merge(family);
         }
-        for (cgroup, sockets) in listeners.by_cgroup() {
+        for (&cgroup, &sockets) in &listeners.by_cgroup {
             for _ in 0..sockets {
                 self.cgroups.add(cgroup, State::Listen);
             }

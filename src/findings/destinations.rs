@@ -4,7 +4,6 @@
 
 use super::growth::Trends;
 use super::{Advice, Finding, FindingId, PortFigures, Severity, cures, foretold, in_words};
-use crate::count::policy::Reuse;
 use crate::model::figures::{between, endpoint, grouped, percent, rate};
 use crate::model::state::{State, StateCounts};
 use crate::subjects::Facts;
@@ -16,7 +15,7 @@ pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(ports) = facts.ephemeral.measured() else {
         return Vec::new();
     };
-    let mut findings = Vec::from_iter(capacity(ports));
+    let mut findings = Vec::from_iter(too_few(&ports.capacity));
     let shares_cures = !findings.is_empty();
     for row in &ports.destinations.rows {
         findings.extend(destination(ports, row, shares_cures, trends));
@@ -47,22 +46,21 @@ pub fn subject(row: &Destination) -> String {
 }
 
 /// Listeners, bound sockets and bind() may leave little of the range.
-fn capacity(ports: &Ephemeral) -> Option<Finding> {
-    let capacity = &ports.capacity;
+fn too_few(capacity: &Capacity) -> Option<Finding> {
     let taken = capacity.held + capacity.bind_first;
     let pool = capacity.on_address(taken);
     let (severity, share) = (Severity::of(pool)?, pool.share());
     let free = capacity.available_destination;
     let mut because = vec![left_of_range(capacity)];
     because.extend(doubt(free - capacity.bind_first_ambiguous, free));
-    let mut advice = Vec::from_iter(cures::bind_later(ports));
+    let mut advice = Vec::from_iter(cures::bind_later(capacity));
     if capacity.held > 0 {
         advice.push(Advice::new(format!(
             "Move services that listen or bind inside the range out of it: they hold {} of its ports.",
             grouped(capacity.held)
         )));
     }
-    advice.extend(cures::wider_range(ports));
+    advice.extend(cures::wider_range(capacity));
     let what = match free {
         0 => "No port is left for plain connect() to anybody: it fails with EADDRNOTAVAIL.".into(),
         _ => format!(
@@ -207,21 +205,19 @@ fn owner(row: &Destination) -> Option<String> {
             grouped(ownerless)
         ),
     };
-    let (name, held, used) = (
-        holder.cgroup.name(),
-        grouped(holder.sockets),
-        grouped(row.used),
-    );
+    let name = holder.cgroup.name();
+    let [held, used] = [holder.sockets, row.used].map(grouped);
     Some(format!("Held by {name}: {held} of {used}{source}."))
 }
 
 /// The ratio may be low yet: above this rate it is a matter of time.
 fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
-    let sustainable = ports.capacity.sustainable();
+    let capacity = &ports.capacity;
+    let sustainable = capacity.sustainable();
     if row.closes_per_second <= sustainable || sustainable == 0.0 || reuses(ports, row) {
         return None;
     }
-    let gone = ports.capacity.toward(row.blocked()).share();
+    let gone = capacity.toward(row.blocked()).share();
     let free = ports.free_toward(row);
     let last = match free {
         0 => "No port is free now: connects fail with EADDRNOTAVAIL.".to_owned(),
@@ -247,8 +243,8 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
         because,
         advice: match Severity::of_share(gone) {
             // Its own finding has them at length.
-            Some(_) => cures::of_rate_in_short(ports),
-            None => cures::of_rate(ports, row),
+            Some(_) => cures::of_rate_in_short(capacity),
+            None => cures::of_rate(capacity, row),
         },
         ports: Some(figures(ports, row)),
         share: gone,
@@ -258,11 +254,6 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
 
 /// Where the kernel takes TIME_WAIT over, closes use nothing up.
 fn reuses(ports: &Ephemeral, row: &Destination) -> bool {
-    match ports.capacity.settings.reuse() {
-        Reuse::Always => true,
-        Reuse::Never => false,
-        Reuse::Loopback => {
-            row.reusable > 0 || row.source.is_loopback() || row.destination.is_loopback()
-        }
-    }
+    let is_local = row.reusable > 0 || row.source.is_loopback() || row.destination.is_loopback();
+    ports.capacity.settings.reuse().allows(is_local)
 }

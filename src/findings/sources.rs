@@ -99,7 +99,7 @@ fn worst(of: Protocol<'_>, ports: &Ephemeral, trends: &Trends) -> Option<Finding
             grouped(elsewhere)
         )));
     }
-    advice.extend(cures::wider_range(ports));
+    advice.extend(cures::wider_range(&ports.capacity));
     let mut because = vec![of.because];
     because.extend(foretold("the rest is gone", exhausted_in));
     let whose = match address.is_unspecified() {

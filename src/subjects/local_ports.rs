@@ -25,17 +25,17 @@ metrics! {
 
 /// Sockets by the states of their protocol.
 pub trait Counts: Copy + Default {
-    fn total(&self) -> u32;
     fn without(&self, part: &Self) -> Self;
+
     /// Label and number of each state to export for a port.
     fn rows(&self) -> impl Iterator<Item = (&'static str, u32)>;
+
+    fn total(&self) -> u32 {
+        self.rows().map(|(_, count)| count).sum()
+    }
 }
 
 impl Counts for StateCounts {
-    fn total(&self) -> u32 {
-        self.total()
-    }
-
     fn without(&self, part: &Self) -> Self {
         self.without(part)
     }
@@ -46,10 +46,6 @@ impl Counts for StateCounts {
 }
 
 impl Counts for UdpCounts {
-    fn total(&self) -> u32 {
-        self.total()
-    }
-
     fn without(&self, part: &Self) -> Self {
         self.without(part)
     }

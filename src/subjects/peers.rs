@@ -67,8 +67,7 @@ metrics! {
 }
 
 /// What was listed last time, by direction.
-#[derive(Default)]
-pub struct Rankings([Ranking<PeerKey>; 2]);
+type Rankings = [Ranking<PeerKey>; 2];
 
 impl Subject for Peers {
     const NEEDS: &'static [Source] = &[Source::TcpSockets];
@@ -82,8 +81,8 @@ impl Subject for Peers {
     }
 
     fn export(&self, sink: &mut dyn Sink) {
-        for direction in Direction::ALL {
-            let (side, label) = (self.side(direction), direction.label());
+        let sides = [&self.outbound, &self.inbound];
+        for (side, label) in sides.into_iter().zip(Direction::ALL.map(Direction::label)) {
             for peer in &side.peers {
                 let (address, port) = (peer.address.to_string(), peer.port.to_string());
                 export_states(sink, label, &address, &port, &peer.states);
@@ -112,7 +111,7 @@ impl Peers {
                 .inspect(|_| side.distinct += 1);
             let all = count.directions[direction as usize].connected().total();
             let is_large = |_: &PeerKey, sockets| floor.admits(sockets, all.into());
-            let largest = rankings.0[direction as usize].select(k, groups, is_large);
+            let largest = rankings[direction as usize].select(k, groups, is_large);
             for (at, (key, _)) in largest.into_iter().enumerate() {
                 places.insert((key, direction), at);
                 side.peers.push(Peer {
@@ -134,13 +133,6 @@ impl Peers {
         }
         let [outbound, inbound] = sides;
         Self { outbound, inbound }
-    }
-
-    pub fn side(&self, direction: Direction) -> &Side {
-        match direction {
-            Direction::Outbound => &self.outbound,
-            Direction::Inbound => &self.inbound,
-        }
     }
 }
 

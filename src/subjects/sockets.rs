@@ -78,7 +78,7 @@ impl TcpSockets {
     fn of(dump: &TcpDump<'_>, limits: &SubjectLimits, ranking: &mut Ranking<u16>) -> Self {
         let [inet, inet6] = dump.count.sockets;
         let [outbound, inbound] = dump.count.directions;
-        let (served, range) = (dump.listeners.ports().clone(), &dump.policy.effective);
+        let (served, range) = (dump.listeners.ports.clone(), &dump.policy.effective);
         let mut all = outbound;
         all.merge(&inbound);
         let on_port = |port| {

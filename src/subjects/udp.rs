@@ -51,7 +51,7 @@ impl UdpSockets {
         limits: &SubjectLimits,
         ranking: &mut Ranking<u16>,
     ) -> Self {
-        let [inet, inet6] = *dump.count.sockets();
+        let [inet, inet6] = dump.count.sockets;
         let range = &dump.policy.effective;
         let served = dump.count.served(range).collect();
         let mut all = inet;

@@ -105,23 +105,13 @@ pub fn series(k: usize) -> usize {
 /// What tells destinations apart from poll to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
-    source: IpAddr,
-    destination: IpAddr,
-    port: u16,
-    device: u32,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) port: u16,
+    pub(super) device: u32,
 }
 
 impl DestinationKey {
-    #[cfg(test)]
-    pub fn of(row: &Destination) -> Self {
-        Self {
-            source: row.source,
-            destination: row.destination,
-            port: row.port,
-            device: 0,
-        }
-    }
-
     /// Where its sockets are counted: those without a device beside its own.
     fn places(&self, keys: &Keys) -> Vec<KeyIndex> {
         let own = keys.outbound(self.source, self.destination, self.port, self.device);

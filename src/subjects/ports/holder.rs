@@ -169,7 +169,12 @@ mod tests {
             let now = self.start + Duration::from_secs(seconds);
             let row = row(used);
             self.holders.forget(now);
-            let key = DestinationKey::of(&row);
+            let key = DestinationKey {
+                source: row.source,
+                destination: row.destination,
+                port: row.port,
+                device: 0,
+            };
             let holder = self.holders.of(key, &row, live, true, &self.paths, now)?;
             Some((holder.cgroup.name(), holder.sockets, holder.ownerless))
         }

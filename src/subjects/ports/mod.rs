@@ -77,7 +77,7 @@ impl Subject for Ephemeral {
         );
         let sources = Sources::of(
             &tcp.count.addresses,
-            udp.map(|udp| udp.count.addresses()),
+            udp.map(|udp| &udp.count.addresses),
             capacity.available_source,
             (limits.sources, limits.floor),
             &mut memory.sources,
