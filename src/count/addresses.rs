@@ -34,14 +34,10 @@ impl LocalAddresses {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.ports.clear();
-        for set in [
-            &mut self.any_v4,
-            &mut self.any_v6,
-            &mut self.dual,
-            &mut self.elsewhere,
-        ] {
-            set.clear();
-        }
+        self.any_v4.clear();
+        self.any_v6.clear();
+        self.dual.clear();
+        self.elsewhere.clear();
     }
 
     /// The slot of a local address, `NO_SLOT` beyond the bound.

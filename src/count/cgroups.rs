@@ -56,7 +56,8 @@ pub struct CgroupCounts {
     recent: [(u64, Slot); RECENT],
     /// Ports toward destinations that belong to another cgroup than their first.
     shares: HashMap<(KeyIndex, Slot), u32>,
-    is_whole: bool,
+    /// Whether all cgroups and all their destinations were told apart.
+    pub is_whole: bool,
 }
 
 impl Default for CgroupCounts {
@@ -162,11 +163,6 @@ impl CgroupCounts {
     /// Sockets of cgroups beyond those that are told apart.
     pub fn rest(&self) -> &CgroupCount {
         &self.rows[usize::from(Slot::REST.0)]
-    }
-
-    /// Whether all cgroups and all their destinations were told apart.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
     }
 
     /// Cgroups with ports toward a destination: their ids, and how many. `own` are
@@ -302,7 +298,7 @@ mod tests {
         }
         assert_eq!(counts.cgroups().len(), CGROUPS);
         assert_eq!(counts.rest().states.total(), 3);
-        assert!(!counts.is_whole());
+        assert!(!counts.is_whole);
     }
 
     #[test]

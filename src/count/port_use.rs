@@ -11,6 +11,7 @@ use crate::model::socket::Direction;
 /// beyond the bound count toward their destination as if connect() had made the port.
 const CANDIDATES: usize = 1 << 20;
 
+/// The ports of one dump.
 #[derive(Default)]
 pub struct PortUse {
     /// Ports with a listener, inside the range or not.

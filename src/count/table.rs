@@ -47,6 +47,7 @@ pub struct Table<A> {
     entries: Vec<Entry<A>>,
     counters: Vec<Counters>,
     hash: DefaultHashBuilder,
+    /// Sockets to be looked up together, fewer than `BATCH`.
     pub(super) waiting: Vec<Waiting<A>>,
 }
 

@@ -226,6 +226,6 @@ fn holder(facts: &Facts) -> Option<String> {
         true => format!(
             "Most of them, {many}, came from {address} to local port {port}: the server on that port."
         ),
-        false => format!("Most of them, {many}, go to {}.", endpoint(address, *port)),
+        false => format!("Most of them, {many}, go to {}.", endpoint(*address, *port)),
     })
 }

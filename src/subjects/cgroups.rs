@@ -122,25 +122,16 @@ impl Cgroups {
                 Known::NotYet => all.fold(count),
             }
         }
-        let sizes = known
-            .iter()
-            .map(|(&id, (_, count))| (id, count.states.total().into()));
-        let total = counts
-            .cgroups()
-            .iter()
-            .map(|count| u64::from(count.states.total()));
-        let total = total.sum();
+        let size = |count: &CgroupCount| u64::from(count.states.total());
+        let total = counts.cgroups().iter().map(size).sum();
+        let sizes = known.iter().map(|(&id, (_, count))| (id, size(count)));
         let is_large = |_: &u64, sockets| floor.admits(sockets, total);
         for (id, _) in ranking.select(k, sizes, is_large) {
-            let Some((path, count)) = known.remove(&id) else {
-                continue;
-            };
-            let mut row = CgroupSockets {
-                cgroup: Cgroup::at(path),
-                sockets: Group::default(),
-            };
-            row.sockets.add(count);
-            all.largest.push(row);
+            let (path, count) = known.remove(&id).expect("it was among the known");
+            let mut sockets = Group::default();
+            sockets.add(count);
+            let cgroup = Cgroup::at(path);
+            all.largest.push(CgroupSockets { cgroup, sockets });
         }
         for (_, count) in known.values() {
             all.fold(count);

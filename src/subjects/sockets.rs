@@ -7,7 +7,6 @@ use super::local_ports::{self, PortCount};
 use super::ranking::Ranking;
 use super::visit::TcpDump;
 use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
-use crate::model::socket::Direction;
 use crate::model::state::{STATES, State, StateCounts};
 
 /// TCP sockets, each counted once in every breakdown.
@@ -55,13 +54,9 @@ impl Subject for TcpSockets {
                 sink.sample(&SOCKETS, &["tcp", family, state.label()], count.into());
             }
         }
-        for (direction, counts) in Direction::ALL
-            .into_iter()
-            .zip([&self.outbound, &self.inbound])
-        {
+        for (direction, counts) in [("outbound", &self.outbound), ("inbound", &self.inbound)] {
             for (state, count) in self.told(counts) {
-                let labels = [direction.label(), state.label()];
-                sink.sample(&DIRECTION, &labels, count.into());
+                sink.sample(&DIRECTION, &[direction, state.label()], count.into());
             }
         }
         local_ports::export(sink, "tcp", &self.ports, self.ports_folded);

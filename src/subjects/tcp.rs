@@ -127,14 +127,6 @@ impl Tcp {
         let [.., high] = self.memory_limit_bytes?;
         Pool::of_table(self.memory_bytes?, high)
     }
-
-    /// How often something happened; `None` where the kernel does not count it.
-    pub fn event(&self, event: &str) -> Option<u64> {
-        self.events
-            .iter()
-            .find(|(name, _)| *name == event)
-            .map(|&(_, count)| count)
-    }
 }
 
 /// No sample of what this kernel does not say.
@@ -158,10 +150,9 @@ fn read_events(procfs: &Procfs) -> Result<Vec<(&'static str, u64)>, Missing> {
         let parse = |text: &str| parse_counters(text, &mut each);
         procfs.value(file, "pairs of lines of counters", parse)?;
     }
-    let events = COUNTERS.iter().zip(counts);
-    Ok(events
-        .filter_map(|(&(event, ..), count)| Some((event, count?)))
-        .collect())
+    let events = COUNTERS.into_iter().zip(counts);
+    let known = events.filter_map(|((event, ..), count)| Some((event, count?)));
+    Ok(known.collect())
 }
 
 #[cfg(test)]

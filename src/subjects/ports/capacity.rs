@@ -92,18 +92,13 @@ impl Capacity {
 
     /// The range, and what is taken from it.
     pub fn export_range(&self, sink: &mut dyn Sink) {
-        let single = [
-            (&RANGE_FIRST, f64::from(self.settings.range.first)),
-            (&RANGE_LAST, self.settings.range.last.into()),
-            (&RESERVED, self.reserved.into()),
-            (&HELD, self.held.into()),
-            (&BIND_FIRST, self.bind_first.into()),
-            (&AMBIGUOUS, self.bind_first_ambiguous.into()),
-            (&HELD_AMBIGUOUS, self.held_ambiguous.into()),
-        ];
-        for (metric, value) in single {
-            sink.sample(metric, &[], value);
-        }
+        sink.sample(&RANGE_FIRST, &[], self.settings.range.first.into());
+        sink.sample(&RANGE_LAST, &[], self.settings.range.last.into());
+        sink.sample(&RESERVED, &[], self.reserved.into());
+        sink.sample(&HELD, &[], self.held.into());
+        sink.sample(&BIND_FIRST, &[], self.bind_first.into());
+        sink.sample(&AMBIGUOUS, &[], self.bind_first_ambiguous.into());
+        sink.sample(&HELD_AMBIGUOUS, &[], self.held_ambiguous.into());
     }
 
     /// What is left.

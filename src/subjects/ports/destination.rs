@@ -1,6 +1,7 @@
 //! Use of plain connect()'s ports: one pool for each (source, destination, port)
 //! (net/ipv4/inet_hashtables.c, `__inet_hash_connect`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -241,31 +242,33 @@ fn describe_all(
     listed: &[DestinationKey],
     holders: &mut Holders,
 ) -> Vec<Destination> {
-    let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole());
+    let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole);
     holders.forget(now);
-    let row = |key: &DestinationKey| {
-        let places = key.places(&tcp.count.keys);
-        let mut row = describe(&tcp.count.keys, origin, key, &places);
-        let live = live(tcp.count, &places);
-        row.holder = holders.of(*key, &row, &live, is_whole, tcp.cgroups, now);
+    let row = |&key: &DestinationKey| {
+        let (mut row, live) = describe(tcp.count, origin, key);
+        row.holder = holders.of(key, &row, &live, is_whole, tcp.cgroups, now);
         row
     };
     listed.iter().map(row).collect()
 }
 
+/// A destination, and the cgroups with live sockets toward it: their ids and ports.
 fn describe(
-    keys: &Keys,
+    count: &TcpCount,
     origin: &Origin,
-    key: &DestinationKey,
-    places: &[KeyIndex],
-) -> Destination {
+    key: DestinationKey,
+) -> (Destination, Vec<(u64, u32)>) {
     let (mut counters, mut certainly_blocked) = (Counters::default(), 0);
-    for &at in places {
-        let found = origin.lost.counters(keys, at);
+    let mut live: BTreeMap<u64, u32> = BTreeMap::new();
+    for at in key.places(&count.keys) {
+        let found = origin.lost.counters(&count.keys, at);
         certainly_blocked += origin.certainly(at, found.blocked());
         counters.merge(&found);
+        for (id, ports) in count.holders(at) {
+            *live.entry(id).or_default() += ports;
+        }
     }
-    Destination {
+    let row = Destination {
         source: key.source,
         device: (key.device != 0).then(|| device_name(key.device)),
         destination: key.destination,
@@ -278,17 +281,6 @@ fn describe(
         states: counters.states,
         holder: None,
         certainly_blocked,
-    }
-}
-
-/// Cgroups with live sockets toward a destination, and their ports.
-fn live(count: &TcpCount, places: &[KeyIndex]) -> Vec<(u64, u32)> {
-    let mut live: Vec<(u64, u32)> = Vec::new();
-    for (id, ports) in places.iter().flat_map(|&at| count.holders(at)) {
-        match live.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, sum)) => *sum += ports,
-            None => live.push((id, ports)),
-        }
-    }
-    live
+    };
+    (row, live.into_iter().collect())
 }

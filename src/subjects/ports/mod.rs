@@ -82,20 +82,18 @@ impl Subject for Ephemeral {
             (limits.sources, limits.floor),
             &mut memory.sources,
         );
+        let of_udp = capacity.on_address(sources.worst_udp);
         let utilization = Utilization {
             tcp_destination: capacity.toward(destinations.worst_blocked).share(),
             tcp_source: capacity.on_address(sources.worst_tcp).share(),
-            udp_source: match sources.udp {
-                Some(_) => capacity.on_address(sources.worst_udp).share(),
-                None => 0.0,
-            },
+            udp_source: sources.udp.as_ref().map_or(0.0, |_| of_udp.share()),
         };
         let certainly = destinations.worst_certainly_blocked;
         let held_at_worst = sources.worst_tcp + capacity.held_ambiguous;
         let upper = Utilization {
             tcp_destination: capacity.toward_at_worst(certainly).share(),
             tcp_source: capacity.on_address(held_at_worst).share(),
-            udp_source: utilization.udp_source,
+            ..utilization
         };
         Ok(Self {
             upper,
