@@ -252,7 +252,7 @@ fn largest(criterion: &mut Criterion) {
         .bench_function("of 1,000,000", |bencher| {
             bencher.iter_batched(
                 Ranking::default,
-                |mut ranking| ranking.select(20, sizes(1_000_000)),
+                |mut ranking| ranking.select(20, sizes(1_000_000), |_, _| true),
                 BatchSize::SmallInput,
             );
         });

@@ -34,14 +34,10 @@ impl LocalAddresses {
     pub fn clear(&mut self) {
         self.slots.clear();
         self.ports.clear();
-        for set in [
-            &mut self.any_v4,
-            &mut self.any_v6,
-            &mut self.dual,
-            &mut self.elsewhere,
-        ] {
-            set.clear();
-        }
+        self.any_v4.clear();
+        self.any_v6.clear();
+        self.dual.clear();
+        self.elsewhere.clear();
     }
 
     /// The slot of a local address, `NO_SLOT` beyond the bound.
@@ -91,54 +87,21 @@ impl LocalAddresses {
         any
     }
 
-    /// Ports that more than one address holds, a wildcard being one.
-    pub fn on_several(&self) -> PortSet {
-        let (mut seen, mut several) = (PortSet::default(), PortSet::default());
-        for set in self.ports.iter().chain([&self.any_v4, &self.any_v6]) {
-            several.union_with(&set.clone().and(&seen));
-            seen.union_with(set);
-        }
-        // Which addresses these are is not known.
-        several.union_with(&self.elsewhere);
-        several
-    }
-
     /// Distinct ports held on each local address or on a wildcard that covers
     /// it. A wildcard that holds ports stands for the addresses without sockets.
     pub fn used(&self) -> impl Iterator<Item = (IpAddr, u32)> {
         let specific = self.slots.iter().map(|(&address, &slot)| {
-            (
-                address,
-                self.ports[usize::from(slot)].union_len(&self.covering(address)),
-            )
+            let ports = &self.ports[usize::from(slot)];
+            let used = match address {
+                IpAddr::V4(_) => ports.union_len(&[&self.any_v4, &self.dual]),
+                IpAddr::V6(_) => ports.union_len(&[&self.any_v6]),
+            };
+            (address, used)
         });
-        let wildcards = [
-            (
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-                self.any_v4.union_len(&[&self.dual]),
-            ),
-            (IpAddr::V6(Ipv6Addr::UNSPECIFIED), self.any_v6.len()),
-        ];
+        let (v4, v6) = (Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into());
+        let any_v4 = self.any_v4.union_len(&[&self.dual]);
+        let wildcards = [(v4, any_v4), (v6, self.any_v6.len())];
         specific.chain(wildcards).filter(|&(_, used)| used > 0)
-    }
-
-    /// For each local address the ports that bind(0) on it could not have.
-    pub fn sets(&self) -> impl Iterator<Item = PortSet> {
-        self.slots.iter().map(|(&address, &slot)| {
-            let mut set = self.ports[usize::from(slot)].clone();
-            for cover in self.covering(address) {
-                set.union_with(cover);
-            }
-            set
-        })
-    }
-
-    fn covering(&self, address: IpAddr) -> Vec<&PortSet> {
-        if address.is_ipv4() {
-            vec![&self.any_v4, &self.dual]
-        } else {
-            vec![&self.any_v6]
-        }
     }
 }
 

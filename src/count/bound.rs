@@ -38,10 +38,6 @@ pub struct BoundSockets {
 }
 
 impl BoundSockets {
-    pub fn clear(&mut self) {
-        *self = Self::default();
-    }
-
     pub fn add(&mut self, socket: BoundSocket) {
         if self.sockets.len() < REMEMBERED {
             self.sockets.push(socket);

@@ -56,7 +56,8 @@ pub struct CgroupCounts {
     recent: [(u64, Slot); RECENT],
     /// Ports toward destinations that belong to another cgroup than their first.
     shares: HashMap<(KeyIndex, Slot), u32>,
-    is_whole: bool,
+    /// Whether all cgroups and all their destinations were told apart.
+    pub is_whole: bool,
 }
 
 impl Default for CgroupCounts {
@@ -164,11 +165,6 @@ impl CgroupCounts {
         &self.rows[usize::from(Slot::REST.0)]
     }
 
-    /// Whether all cgroups and all their destinations were told apart.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
-    }
-
     /// Cgroups with ports toward a destination: their ids, and how many. `own` are
     /// those of its first.
     pub fn holders(&self, at: KeyIndex, own: (Slot, u32)) -> Vec<(u64, u32)> {
@@ -204,7 +200,7 @@ mod tests {
             let key = table.key(at);
             let device = tcp.keys.device(key.tag.slot());
             let name = (key.local.to_ip(), key.remote.to_ip(), key.port, device);
-            for (id, ports) in tcp.holders::<A>(at) {
+            for (id, ports) in tcp.holders(A::index(at)) {
                 assert_eq!(key.direction(), Direction::Outbound);
                 assert!(into.insert((name, id), ports).is_none());
             }
@@ -302,7 +298,7 @@ mod tests {
         }
         assert_eq!(counts.cgroups().len(), CGROUPS);
         assert_eq!(counts.rest().states.total(), 3);
-        assert!(!counts.is_whole());
+        assert!(!counts.is_whole);
     }
 
     #[test]

@@ -2,15 +2,15 @@
 //! direction, device.
 
 use std::hash::Hasher;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::socket::Direction;
 
 /// An address as a table keeps it.
-pub trait Address: Copy + Eq {
-    fn to_ip(self) -> IpAddr;
-    /// `None` for an address of the other family.
-    fn of_ip(ip: IpAddr) -> Option<Self>;
+pub trait Address: Copy + Eq + Into<IpAddr> {
+    fn to_ip(self) -> IpAddr {
+        self.into()
+    }
     /// The same test as the kernel's: 127.0.0.0/8, or `::1`.
     fn is_loopback(self) -> bool;
     fn write(self, hasher: &mut impl Hasher);
@@ -22,17 +22,6 @@ pub type V4 = [u8; 4];
 pub type V6 = [u8; 16];
 
 impl Address for V4 {
-    fn to_ip(self) -> IpAddr {
-        Ipv4Addr::from(self).into()
-    }
-
-    fn of_ip(ip: IpAddr) -> Option<Self> {
-        match ip {
-            IpAddr::V4(ip) => Some(ip.octets()),
-            IpAddr::V6(_) => None,
-        }
-    }
-
     #[inline]
     fn is_loopback(self) -> bool {
         self[0] == 127
@@ -45,17 +34,6 @@ impl Address for V4 {
 }
 
 impl Address for V6 {
-    fn to_ip(self) -> IpAddr {
-        Ipv6Addr::from(self).into()
-    }
-
-    fn of_ip(ip: IpAddr) -> Option<Self> {
-        match ip {
-            IpAddr::V6(ip) => Some(ip.octets()),
-            IpAddr::V4(_) => None,
-        }
-    }
-
     #[inline]
     fn is_loopback(self) -> bool {
         self == Ipv6Addr::LOCALHOST.octets()

@@ -1,8 +1,12 @@
 //! The keys of both address families, with one bound on their memory.
 
+use std::net::IpAddr;
+
+use super::cgroups::Slot;
 use super::counters::{Counters, LostPorts, Marks};
-use super::key::{Address, Key, V4, V6};
+use super::key::{Address, Key, Tag, V4, V6};
 use super::table::Table;
+use crate::model::socket::Direction;
 
 /// Devices that are told apart; sockets on further ones count with the last.
 const DEVICES: usize = 1024;
@@ -23,6 +27,7 @@ pub struct Candidate {
     pub marks: Marks,
 }
 
+#[derive(Default)]
 pub struct Keys {
     limit: usize,
     pub v4: Table<V4>,
@@ -37,10 +42,7 @@ impl Keys {
     pub fn new(limit: usize) -> Self {
         Self {
             limit,
-            v4: Table::default(),
-            v6: Table::default(),
-            devices: Vec::new(),
-            untracked: 0,
+            ..Self::default()
         }
     }
 
@@ -60,18 +62,17 @@ impl Keys {
     /// are few; their indices may be large.
     #[cold]
     pub fn device_slot(&mut self, device: u32) -> u16 {
-        let known = self.devices.iter().position(|&other| other == device);
-        let at = known.unwrap_or_else(|| {
-            if self.devices.len() < DEVICES {
-                self.devices.push(device);
-            }
-            self.devices.len() - 1
-        });
-        at as u16 + 1
+        if let Some(slot) = self.known_slot(device) {
+            return slot;
+        }
+        if self.devices.len() < DEVICES {
+            self.devices.push(device);
+        }
+        self.devices.len() as u16
     }
 
     /// The slot that a device has already; `None` when no socket is bound to it.
-    pub fn known_slot(&self, device: u32) -> Option<u16> {
+    fn known_slot(&self, device: u32) -> Option<u16> {
         if device == 0 {
             return Some(0);
         }
@@ -85,46 +86,56 @@ impl Keys {
         at.and_then(|at| self.devices.get(at)).copied().unwrap_or(0)
     }
 
-    /// What is counted toward the destination of a candidate, from its address.
-    pub fn beside(&self, candidate: &Candidate) -> Beside {
-        match candidate.key {
-            KeyIndex::V4(at) => Beside::of(&self.v4, at),
-            KeyIndex::V6(at) => Beside::of(&self.v6, at),
+    /// The key of outbound sockets; `None` when there are none, or the addresses are of two
+    /// families.
+    pub fn outbound(
+        &self,
+        source: IpAddr,
+        destination: IpAddr,
+        port: u16,
+        device: u32,
+    ) -> Option<KeyIndex> {
+        let tag = Tag::new(Direction::Outbound, self.known_slot(device)?);
+        match (source, destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => self.find(from.octets(), to.octets(), port, tag),
+            (IpAddr::V6(from), IpAddr::V6(to)) => self.find(from.octets(), to.octets(), port, tag),
+            _ => None,
         }
     }
-}
 
-/// What stands beside a candidate.
-pub struct Beside {
-    /// Sockets on ports that connect() takes first.
-    pub preferred: u32,
-    /// Whether sockets have come and gone: what the preferred half held a minute
-    /// ago can no longer be seen.
-    pub has_turned_over: bool,
-}
+    fn find<A: Tabled>(&self, local: A, remote: A, port: u16, tag: Tag) -> Option<KeyIndex> {
+        let key = Key {
+            local,
+            remote,
+            port,
+            tag,
+        };
+        A::table(self).find(&key).map(A::index)
+    }
 
-impl Beside {
-    fn of<A: Address>(table: &Table<A>, at: u32) -> Self {
-        let (key, counters) = table.get(at);
-        let unbound = without_device(table, key).map_or(0, |at| table.get(at).1.preferred);
-        Self {
-            preferred: counters.preferred + unbound,
-            has_turned_over: counters.aged > 0,
+    /// What is counted for a key.
+    pub fn counters(&self, key: KeyIndex) -> Counters {
+        match key {
+            KeyIndex::V4(at) => self.v4.get(at).1,
+            KeyIndex::V6(at) => self.v6.get(at).1,
         }
     }
-}
 
-/// The same key without a device, for one that has a device: sockets that are bound
-/// to none block a tuple for those that are, too (`inet_sk_bound_dev_eq`,
-/// include/net/inet_sock.h).
-pub fn without_device<A: Address>(table: &Table<A>, key: &Key<A>) -> Option<u32> {
-    if key.tag.slot() == 0 {
-        return None;
+    /// The first cgroup of a key.
+    pub fn owner(&self, key: KeyIndex) -> Slot {
+        match key {
+            KeyIndex::V4(at) => self.v4.owner(at),
+            KeyIndex::V6(at) => self.v6.owner(at),
+        }
     }
-    table.find(&Key {
-        tag: key.tag.without_device(),
-        ..*key
-    })
+
+    /// See [`Table::without_device`].
+    pub fn without_device(&self, key: KeyIndex) -> Option<KeyIndex> {
+        match key {
+            KeyIndex::V4(at) => self.v4.without_device(at).map(KeyIndex::V4),
+            KeyIndex::V6(at) => self.v6.without_device(at).map(KeyIndex::V6),
+        }
+    }
 }
 
 /// An address whose keys are in a table of its own.
@@ -185,9 +196,9 @@ impl LostByKey {
     }
 
     /// The counters of a key with what was found since.
-    pub fn counters<A: Tabled>(&self, table: &Table<A>, at: u32) -> Counters {
-        let mut counters = table.get(at).1;
-        counters.apply(&self.get(A::index(at)));
+    pub fn counters(&self, keys: &Keys, key: KeyIndex) -> Counters {
+        let mut counters = keys.counters(key);
+        counters.apply(&self.get(key));
         counters
     }
 }

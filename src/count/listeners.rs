@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use crate::model::ports::PortSet;
-use crate::model::socket::{Family, Queues, Socket};
+use crate::model::socket::{Queues, Socket};
 use crate::model::state::{State, StateCounts};
 
 /// The listening sockets of one address and port: several with SO_REUSEPORT.
@@ -19,14 +19,17 @@ pub struct Listener {
 }
 
 /// All listeners of a namespace, as far as there is memory for them.
+#[derive(Default)]
 pub struct Listeners {
     /// Addresses and ports that there is memory for.
     most: usize,
     all: HashMap<(IpAddr, u16), Listener>,
-    by_family: [StateCounts; 2],
+    /// inet, inet6.
+    pub by_family: [StateCounts; 2],
     /// Sockets by cgroup; 0 is none.
-    by_cgroup: HashMap<u64, u32>,
-    ports: PortSet,
+    pub by_cgroup: HashMap<u64, u32>,
+    /// Ports with a listener on any address.
+    pub ports: PortSet,
     every_v4: PortSet,
     every_v6: PortSet,
     /// Ports of those that there was no memory for: they are taken to listen on every
@@ -40,14 +43,7 @@ impl Listeners {
     pub fn new(most: usize) -> Self {
         Self {
             most,
-            all: HashMap::new(),
-            by_family: Default::default(),
-            by_cgroup: HashMap::new(),
-            ports: PortSet::default(),
-            every_v4: PortSet::default(),
-            every_v6: PortSet::default(),
-            crowded: PortSet::default(),
-            untracked: 0,
+            ..Self::default()
         }
     }
 
@@ -66,8 +62,11 @@ impl Listeners {
         let cgroup = if is_known { socket.cgroup } else { 0 };
         *self.by_cgroup.entry(cgroup).or_default() += 1;
         self.ports.insert(port);
-        if address.is_unspecified() {
-            self.listens_everywhere(address.is_ipv4(), socket.v6_only, port);
+        if address.is_unspecified() && address.is_ipv6() {
+            self.every_v6.insert(port);
+        }
+        if address.is_unspecified() && (address.is_ipv4() || !socket.v6_only) {
+            self.every_v4.insert(port);
         }
         let known = self.all.len() < self.most || self.all.contains_key(&(address, port));
         if !known {
@@ -87,27 +86,9 @@ impl Listeners {
         listener.limit = listener.limit.saturating_add(limit);
     }
 
-    fn listens_everywhere(&mut self, is_v4: bool, v6_only: bool, port: u16) {
-        if is_v4 {
-            self.every_v4.insert(port);
-        } else {
-            self.every_v6.insert(port);
-            if !v6_only {
-                self.every_v4.insert(port);
-            }
-        }
-    }
-
     /// By address and port, in no order.
     pub fn all(&self) -> impl Iterator<Item = ((IpAddr, u16), &Listener)> {
         self.all.iter().map(|(&at, listener)| (at, listener))
-    }
-
-    /// Cgroup and sockets, in no order; cgroup 0 is none.
-    pub fn by_cgroup(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.by_cgroup
-            .iter()
-            .map(|(&cgroup, &sockets)| (cgroup, sockets))
     }
 
     pub fn tracked(&self) -> usize {
@@ -116,15 +97,6 @@ impl Listeners {
 
     pub fn get(&self, at: (IpAddr, u16)) -> Option<&Listener> {
         self.all.get(&at)
-    }
-
-    /// Ports with a listener on any address.
-    pub fn ports(&self) -> &PortSet {
-        &self.ports
-    }
-
-    pub fn counts(&self, family: Family) -> StateCounts {
-        self.by_family[family as usize]
     }
 
     /// Whether a socket with this local end was accepted, not connected.

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod listeners;
 pub mod local_ports;
 pub mod policy;
+pub mod port_use;
 pub mod table;
 pub mod tcp;
 pub mod udp;

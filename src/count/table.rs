@@ -5,9 +5,10 @@ use std::hash::{BuildHasher, Hasher};
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::cgroups::Slot;
-use super::counters::{Counters, Seen};
+use super::counters::{Counters, Marks, Seen};
 use super::index::Index;
 use super::key::{Address, Key};
+use crate::model::state::State;
 
 /// Most keys of a host with very many of them have one socket, so that is kept
 /// in the entry; from the second on a key has counters of its own.
@@ -24,12 +25,30 @@ struct Entry<A> {
 }
 
 const ONE_SOCKET: u32 = u32::MAX;
+
+/// How many look-ups are under way at once. A core has ten to sixteen buffers for
+/// lines that it waits for.
+pub(super) const BATCH: usize = 16;
+
+/// A socket whose key is being looked up.
+pub(super) struct Waiting<A> {
+    pub key: Key<A>,
+    pub hash: u64,
+    pub port: u16,
+    pub in_range: bool,
+    pub state: State,
+    pub marks: Marks,
+    pub cgroup: Slot,
+}
+
 /// The keys of one address family.
 pub struct Table<A> {
     index: Index,
     entries: Vec<Entry<A>>,
     counters: Vec<Counters>,
     hash: DefaultHashBuilder,
+    /// Sockets to be looked up together, fewer than `BATCH`.
+    pub(super) waiting: Vec<Waiting<A>>,
 }
 
 impl<A: Address> Default for Table<A> {
@@ -39,6 +58,7 @@ impl<A: Address> Default for Table<A> {
             entries: Vec::new(),
             counters: Vec::new(),
             hash: DefaultHashBuilder::default(),
+            waiting: Vec::with_capacity(BATCH),
         }
     }
 }
@@ -55,6 +75,7 @@ impl<A: Address> Table<A> {
     /// Forgets the keys and keeps the memory, unless the last use needed less
     /// than a quarter of it.
     pub fn clear(&mut self) {
+        self.waiting.clear();
         if self.entries.len() < self.entries.capacity() / 4 {
             let room = self.entries.len() * 2;
             self.entries = Vec::with_capacity(room);
@@ -154,6 +175,15 @@ impl<A: Address> Table<A> {
     pub fn find(&self, key: &Key<A>) -> Option<u32> {
         let is = |at: u32| self.entries[at as usize].key == *key;
         self.index.find(self.hash(key), is)
+    }
+
+    /// The same key without a device, of one that has a device: sockets that are bound
+    /// to none block a tuple for those that are, too (`inet_sk_bound_dev_eq`,
+    /// include/net/inet_sock.h).
+    pub fn without_device(&self, at: u32) -> Option<u32> {
+        let key = self.key(at);
+        let tag = key.tag.without_device();
+        (tag != key.tag).then(|| self.find(&Key { tag, ..*key }))?
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&Key<A>, Counters)> {

@@ -342,7 +342,7 @@ proptest! {
         let counted = tcp.sockets.iter().map(StateCounts::total).sum::<u32>() as usize;
         let listening = listeners.all().map(|(_, one)| one.sockets as usize);
         prop_assert_eq!(counted, sockets.len() + listening.sum::<usize>());
-        let all = udp.sockets().iter().map(|counts| counts.total()).sum::<u32>();
+        let all = udp.sockets.iter().map(|counts| counts.total()).sum::<u32>();
         prop_assert_eq!(all as usize, sockets.len());
     }
 }

@@ -52,9 +52,10 @@ impl UdpCounts {
 /// with the number of distinct local ports, at most 65,536.
 #[derive(Default)]
 pub struct UdpCount {
-    sockets: [UdpCounts; 2],
+    /// By family: inet, inet6.
+    pub sockets: [UdpCounts; 2],
     ports: BTreeMap<u16, UdpCounts>,
-    addresses: LocalAddresses,
+    pub addresses: LocalAddresses,
 }
 
 impl UdpCount {
@@ -76,11 +77,6 @@ impl UdpCount {
         }
     }
 
-    /// By family: inet, inet6.
-    pub fn sockets(&self) -> &[UdpCounts; 2] {
-        &self.sockets
-    }
-
     pub fn port(&self, port: u16) -> UdpCounts {
         self.ports.get(&port).copied().unwrap_or_default()
     }
@@ -91,9 +87,5 @@ impl UdpCount {
             .iter()
             .filter(|&(&port, counts)| counts.unconnected > 0 && !range.contains(port))
             .map(|(&port, _)| port)
-    }
-
-    pub fn addresses(&self) -> &LocalAddresses {
-        &self.addresses
     }
 }

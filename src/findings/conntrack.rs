@@ -1,8 +1,8 @@
 //! Findings about the connection tracking table.
 
 use super::growth::{Series, Trends};
-use super::{Advice, Finding, FindingId, Severity, WARNING};
-use crate::model::figures::{about, grouped, percent, rate};
+use super::{Advice, Finding, FindingId, Severity, WARNING, foretold, in_words};
+use crate::model::figures::{grouped, rate};
 use crate::model::pool::Pool;
 use crate::subjects::Facts;
 use crate::subjects::conntrack::Conntrack;
@@ -18,56 +18,43 @@ pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(table) = facts.conntrack.measured() else {
         return Vec::new();
     };
-    [fill(table, trends), losses(table, trends)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let both = [fill(table, trends), losses(table, trends)];
+    both.into_iter().flatten().collect()
 }
 
 fn fill(table: &Conntrack, trends: &Trends) -> Option<Finding> {
     let pool = table.pool()?;
-    let (severity, share, free) = (Severity::of(pool)?, pool.share(), pool.free());
+    let (severity, free) = (Severity::of(pool)?, pool.free());
     let exhausted_in = trends.exhausts(&Series::Conntrack, free);
     let mut because = vec![
         "When it is full the kernel drops the packets of new connections, in both directions, and logs \"nf_conntrack: table full, dropping packet\"; those that are in the table go on.".to_owned(),
         "Entries outlive their sockets: a closed connection stays for 120 s (nf_conntrack_tcp_timeout_time_wait), one that ended without a word for five days (nf_conntrack_tcp_timeout_established), unless these were set otherwise.".to_owned(),
     ];
-    because.extend(exhausted_in.map(|time| {
-        format!(
-            "At the growth of the last minutes it is full {}.",
-            about(time)
-        )
-    }));
+    because.extend(foretold("it is full", exhausted_in));
+    let then = match free {
+        0 => String::new(),
+        _ => format!("{} more, then ", grouped(free)),
+    };
+    let (used, limit, full) = in_words(pool);
+    let what = format!(
+        "{used} of {limit} conntrack entries are used ({full}): {then}new connections are dropped."
+    );
     Some(Finding {
         because,
         advice: advice(table),
         exhausted_in,
-        ..Finding::new(
-            FindingId::ConntrackNearFull,
-            "conntrack".to_owned(),
-            severity,
-            share,
-            format!(
-                "{} of {} conntrack entries are used ({}): {}.",
-                grouped(pool.used),
-                grouped(pool.capacity),
-                percent(share),
-                match free {
-                    0 => "new connections are dropped".to_owned(),
-                    _ => format!("{} more, then new connections are dropped", grouped(free)),
-                }
-            ),
-        )
+        severity,
+        share: pool.share(),
+        ..Finding::new(FindingId::ConntrackNearFull, "conntrack", what)
     })
 }
 
 fn advice(table: &Conntrack) -> Vec<Advice> {
-    let limit = table.limit;
+    let (limit, twice) = (grouped(table.limit), grouped(table.limit.saturating_mul(2)));
+    let mib = grouped(table.limit.saturating_mul(ENTRY_BYTES).div_ceil(1 << 20));
     let buckets = table.buckets.map_or_else(String::new, |buckets| {
-        format!(
-            ", and nf_conntrack_buckets from {} along with it",
-            grouped(buckets)
-        )
+        let buckets = grouped(buckets);
+        format!(", and nf_conntrack_buckets from {buckets} along with it")
     });
     vec![
         Advice::new(
@@ -75,14 +62,9 @@ fn advice(table: &Conntrack) -> Vec<Advice> {
         ),
         Advice::risking(
             format!(
-                "Raise net.netfilter.nf_conntrack_max from {} to {}{buckets} (in the host's own network namespace; the limit is the same in all).",
-                grouped(limit),
-                grouped(limit.saturating_mul(2)),
+                "Raise net.netfilter.nf_conntrack_max from {limit} to {twice}{buckets} (in the host's own network namespace; the limit is the same in all)."
             ),
-            format!(
-                "Up to {} MiB more of kernel memory.",
-                grouped(limit.saturating_mul(ENTRY_BYTES).div_ceil(1 << 20))
-            ),
+            format!("Up to {mib} MiB more of kernel memory."),
         ),
         Advice::risking(
             "Leave traffic that needs no tracking out of it (notrack), a load balancer's own for instance.",
@@ -91,43 +73,33 @@ fn advice(table: &Conntrack) -> Vec<Advice> {
     ]
 }
 
+const FULL: &str = "The table is short of room: see conntrack-near-full.";
+const NOT_FULL: &str = "There is room in the table: look for many UDP requests (DNS) at once from one socket, and for SNAT to few addresses, whose ports run out.";
+
 fn losses(table: &Conntrack, trends: &Trends) -> Option<Finding> {
-    let losing: Vec<_> = table
-        .events
-        .iter()
-        .flatten()
-        .filter(|(event, _)| LOSSES.contains(event))
-        .filter_map(|&(event, _)| {
-            let per_second = trends.rate(&Series::ConntrackEvent(event))?;
-            Some(format!("{event} {}/s", rate(per_second)))
-        })
-        .collect();
+    let events = table.events.iter().flatten().map(|&(event, _)| event);
+    let losses = events.filter(|event| LOSSES.contains(event));
+    let losing = losses.filter_map(|event| {
+        let per_second = trends.rate(&Series::ConntrackEvent(event))?;
+        Some(format!("{event} {}/s", rate(per_second)))
+    });
+    let losing: Vec<_> = losing.collect();
     if losing.is_empty() {
         return None;
     }
     let share = table.pool().map_or(0.0, Pool::share);
-    let (severity, advice) = if share >= WARNING {
-        (
-            Severity::Critical,
-            "The table is short of room: see conntrack-near-full.",
-        )
-    } else {
-        (
-            Severity::Warning,
-            "There is room in the table: look for many UDP requests (DNS) at once from one socket, and for SNAT to few addresses, whose ports run out.",
-        )
+    let (severity, advice) = match share >= WARNING {
+        true => (Severity::Critical, FULL),
+        false => (Severity::Warning, NOT_FULL),
     };
+    let what = format!("Connection tracking loses packets: {}.", losing.join(", "));
     Some(Finding {
         because: vec![
             "drop and early_drop: the table was full. insert_failed: two packets raced for one entry, or a NAT range ran out of ports.".to_owned(),
         ],
         advice: vec![Advice::new(advice)],
-        ..Finding::new(
-            FindingId::ConntrackLosing,
-            "conntrack".to_owned(),
-            severity,
-            share,
-            format!("Connection tracking loses packets: {}.", losing.join(", ")),
-        )
+        severity,
+        share,
+        ..Finding::new(FindingId::ConntrackLosing, "conntrack", what)
     })
 }

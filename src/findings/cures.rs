@@ -4,8 +4,10 @@
 use super::Advice;
 use crate::count::policy::Reuse;
 use crate::model::figures::{endpoint, grouped, rate};
+use crate::model::ports::PortRange;
 use crate::model::state::State;
 use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::capacity::Capacity;
 use crate::subjects::ports::destination::Destination;
 
 const REUSE_RISK: &str = "It works for plain connect() to peers that use timestamps, not for bind-before-connect and not for inbound connections. It is not tcp_tw_recycle, which broke clients behind NAT and is gone.";
@@ -19,27 +21,28 @@ pub(super) fn of_destination(
     row: &Destination,
     shares_cures: bool,
 ) -> Vec<Advice> {
-    let mut advice = vec![of_main_state(ports, row)];
-    advice.extend(reuse(ports, row));
+    let capacity = &ports.capacity;
+    let mut advice = vec![of_main_state(capacity, row)];
+    advice.extend(timestamps(capacity, row).or_else(|| reuse(ports, row)));
     if !shares_cures {
-        advice.extend(bind_later(ports));
+        advice.extend(bind_later(capacity));
     }
     advice.push(Advice::new(format!(
         "A second address or port of the destination, or a second source address (set with IP_BIND_ADDRESS_NO_PORT), adds another {} ports.",
-        grouped(ports.capacity.available_destination)
+        grouped(capacity.available_destination)
     )));
     if !shares_cures {
-        advice.extend(wider_range(ports));
+        advice.extend(wider_range(capacity));
     }
     advice
 }
 
-fn of_main_state(ports: &Ephemeral, row: &Destination) -> Advice {
+fn of_main_state(capacity: &Capacity, row: &Destination) -> Advice {
     match row.in_the_way().main() {
         Some(State::TimeWait) => Advice::new(format!(
             "Keep connections open (pooling, keep-alive), or let the peer close first: {} closes/s over the last 10 s against a sustainable {}.",
             rate(row.closes_per_second),
-            rate(ports.capacity.sustainable())
+            rate(capacity.sustainable())
         )),
         Some(State::CloseWait) => Advice::new(
             "Mend the program that does not close; until then a restart frees the ports.",
@@ -58,32 +61,27 @@ fn of_main_state(ports: &Ephemeral, row: &Destination) -> Advice {
 
 /// What tcp_tw_reuse would do here, if it is not doing it yet.
 fn reuse(ports: &Ephemeral, row: &Destination) -> Option<Advice> {
-    if let Some(advice) = timestamps(ports, row) {
-        return Some(advice);
-    }
     let gain = row.settled.saturating_sub(row.reusable);
     (gain > 0 && ports.capacity.settings.reuse() != Reuse::Always).then(|| {
         let mode = match ports.capacity.settings.tw_reuse {
             2 => "tcp_tw_reuse is 2 (loopback only)",
             _ => "tcp_tw_reuse is 0",
         };
+        let free = grouped(ports.free_toward(row) + gain);
+        let all = grouped(ports.capacity.available_destination);
+        let to = endpoint(row.destination, row.port);
         Advice::risking(
-            format!(
-                "{mode}: with 1, {} of {} ports toward {} would be free at once.",
-                grouped(ports.free_toward(row) + gain),
-                grouped(ports.capacity.available_destination),
-                endpoint(row.destination, row.port)
-            ),
+            format!("{mode}: with 1, {free} of {all} ports toward {to} would be free at once."),
             REUSE_RISK,
         )
     })
 }
 
 /// Without them no TIME_WAIT is ever taken over.
-fn timestamps(ports: &Ephemeral, row: &Destination) -> Option<Advice> {
-    let is_off = ports.capacity.settings.timestamps == 0 && row.states.get(State::TimeWait) > 0;
+fn timestamps(capacity: &Capacity, row: &Destination) -> Option<Advice> {
+    let is_off = capacity.settings.timestamps == 0 && row.states.get(State::TimeWait) > 0;
     is_off.then(|| {
-        let and_reuse = match ports.capacity.settings.tw_reuse {
+        let and_reuse = match capacity.settings.tw_reuse {
             1 => "",
             _ => ", with tcp_tw_reuse at 1",
         };
@@ -95,25 +93,23 @@ fn timestamps(ports: &Ephemeral, row: &Destination) -> Option<Advice> {
 }
 
 /// Gives back what bind() takes from plain connect().
-pub(super) fn bind_later(ports: &Ephemeral) -> Option<Advice> {
-    (ports.capacity.bind_first > 0).then(|| {
+pub(super) fn bind_later(capacity: &Capacity) -> Option<Advice> {
+    (capacity.bind_first > 0).then(|| {
         Advice::new(format!(
             "Programs that bind before they connect take {} ports from plain connect() to anybody: IP_BIND_ADDRESS_NO_PORT, set before bind(), gives them back.",
-            grouped(ports.capacity.bind_first)
+            grouped(capacity.bind_first)
         ))
     })
 }
 
-pub(super) fn wider_range(ports: &Ephemeral) -> Option<Advice> {
-    let range = ports.capacity.settings.range;
-    (ports.capacity.unused_outside > 0).then(|| {
+pub(super) fn wider_range(capacity: &Capacity) -> Option<Advice> {
+    let range @ PortRange { first, last } = capacity.settings.range;
+    (capacity.unused_outside > 0).then(|| {
         Advice::risking(
             format!(
-                "Widen ip_local_port_range: {}-{} has {} ports; from 1024 on there are {} more that are neither reserved nor a listener's.",
-                range.first,
-                range.last,
+                "Widen ip_local_port_range: {first}-{last} has {} ports; from 1024 on there are {} more that are neither reserved nor a listener's.",
                 grouped(range.size()),
-                grouped(ports.capacity.unused_outside)
+                grouped(capacity.unused_outside)
             ),
             RANGE_RISK,
         )
@@ -123,19 +119,19 @@ pub(super) fn wider_range(ports: &Ephemeral) -> Option<Advice> {
 const FEWER_CLOSES: &str = "Keep connections open (pooling, keep-alive): one that serves ten requests divides the rate by ten. Or let the peer close first, so that TIME_WAIT is there.";
 
 /// Against a rate of closes that cannot go on, in rates.
-pub(super) fn of_rate(ports: &Ephemeral, row: &Destination) -> Vec<Advice> {
+pub(super) fn of_rate(capacity: &Capacity, row: &Destination) -> Vec<Advice> {
     let mut advice = vec![Advice::new(FEWER_CLOSES)];
-    advice.extend(timestamps(ports, row).or_else(|| faster_reuse(ports)));
+    advice.extend(timestamps(capacity, row).or_else(|| faster_reuse(capacity)));
     advice.push(Advice::new(format!(
         "A second source address (set with IP_BIND_ADDRESS_NO_PORT), or a second address or port of the destination, doubles what can go on to {} a second.",
-        rate(2.0 * ports.capacity.sustainable())
+        rate(2.0 * capacity.sustainable())
     )));
-    if ports.capacity.unused_outside > 0 {
+    if capacity.unused_outside > 0 {
         advice.push(Advice::risking(
             format!(
                 "A wider ip_local_port_range, with the {} ports outside it from 1024 on that are neither reserved nor a listener's, lifts it to {} a second.",
-                grouped(ports.capacity.unused_outside),
-                rate(in_wider_range(ports))
+                grouped(capacity.unused_outside),
+                rate(in_wider_range(capacity))
             ),
             RANGE_RISK,
         ));
@@ -144,31 +140,32 @@ pub(super) fn of_rate(ports: &Ephemeral, row: &Destination) -> Vec<Advice> {
 }
 
 /// The same where the shortage itself is a finding.
-pub(super) fn of_rate_in_short(ports: &Ephemeral) -> Vec<Advice> {
+pub(super) fn of_rate_in_short(capacity: &Capacity) -> Vec<Advice> {
     vec![
         Advice::new(FEWER_CLOSES),
         Advice::new(format!(
             "What helps against the shortage (finding ephemeral-destination) lifts the rate, too: a second source address to {} a second, a wider range to {}.",
-            rate(2.0 * ports.capacity.sustainable()),
-            rate(in_wider_range(ports))
+            rate(2.0 * capacity.sustainable()),
+            rate(in_wider_range(capacity))
         )),
     ]
 }
 
 /// Connects per second that could go on with every port from 1024 on.
-fn in_wider_range(ports: &Ephemeral) -> f64 {
-    let more = f64::from(ports.capacity.unused_outside)
-        / f64::from(ports.capacity.available_destination.max(1));
-    ports.capacity.sustainable() * (1.0 + more)
+fn in_wider_range(capacity: &Capacity) -> f64 {
+    let more =
+        f64::from(capacity.unused_outside) / f64::from(capacity.available_destination.max(1));
+    capacity.sustainable() * (1.0 + more)
 }
 
-fn faster_reuse(ports: &Ephemeral) -> Option<Advice> {
-    (ports.capacity.settings.reuse() != Reuse::Always).then(|| {
+fn faster_reuse(capacity: &Capacity) -> Option<Advice> {
+    let settings = &capacity.settings;
+    (settings.reuse() != Reuse::Always).then(|| {
         Advice::risking(
             format!(
                 "tcp_tw_reuse is {}: with 1, a port can be taken over {} s after its close instead of 60.",
-                ports.capacity.settings.tw_reuse,
-                ports.capacity.settings.tw_reuse_delay as f64 / 1000.0
+                settings.tw_reuse,
+                settings.tw_reuse_delay as f64 / 1000.0
             ),
             REUSE_RISK,
         )

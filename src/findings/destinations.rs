@@ -3,19 +3,19 @@
 //! go on.
 
 use super::growth::Trends;
-use super::{Finding, FindingId, PortFigures, Severity, cures};
-use crate::count::policy::Reuse;
-use crate::model::figures::{about, endpoint, grouped, percent, rate};
+use super::{Advice, Finding, FindingId, PortFigures, Severity, cures, foretold, in_words};
+use crate::model::figures::{between, endpoint, grouped, percent, rate};
 use crate::model::state::{State, StateCounts};
 use crate::subjects::Facts;
 use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::capacity::Capacity;
 use crate::subjects::ports::destination::Destination;
 
 pub(super) fn findings(facts: &Facts, trends: &Trends) -> Vec<Finding> {
     let Some(ports) = facts.ephemeral.measured() else {
         return Vec::new();
     };
-    let mut findings = Vec::from_iter(capacity(ports));
+    let mut findings = Vec::from_iter(too_few(&ports.capacity));
     let shares_cures = !findings.is_empty();
     for row in &ports.destinations.rows {
         findings.extend(destination(ports, row, shares_cures, trends));
@@ -46,72 +46,60 @@ pub fn subject(row: &Destination) -> String {
 }
 
 /// Listeners, bound sockets and bind() may leave little of the range.
-fn capacity(ports: &Ephemeral) -> Option<Finding> {
-    let taken = ports.capacity.held + ports.capacity.bind_first;
-    let pool = ports.capacity.on_address(taken);
+fn too_few(capacity: &Capacity) -> Option<Finding> {
+    let taken = capacity.held + capacity.bind_first;
+    let pool = capacity.on_address(taken);
     let (severity, share) = (Severity::of(pool)?, pool.share());
-    let mut because = vec![left_of_range(ports)];
-    let free = ports.capacity.available_destination;
-    because.extend(doubt(free - ports.capacity.bind_first_ambiguous, free));
-    let mut advice = Vec::from_iter(cures::bind_later(ports));
-    if ports.capacity.held > 0 {
-        advice.push(super::Advice::new(format!(
+    let free = capacity.available_destination;
+    let mut because = vec![left_of_range(capacity)];
+    because.extend(doubt(free - capacity.bind_first_ambiguous, free));
+    let mut advice = Vec::from_iter(cures::bind_later(capacity));
+    if capacity.held > 0 {
+        advice.push(Advice::new(format!(
             "Move services that listen or bind inside the range out of it: they hold {} of its ports.",
-            grouped(ports.capacity.held)
+            grouped(capacity.held)
         )));
     }
-    advice.extend(cures::wider_range(ports));
-    let left = ports.capacity.available_destination;
+    advice.extend(cures::wider_range(capacity));
+    let what = match free {
+        0 => "No port is left for plain connect() to anybody: it fails with EADDRNOTAVAIL.".into(),
+        _ => format!(
+            "Plain connect() has {} ports for each destination, of the {} in the range ({} lost): then EADDRNOTAVAIL.",
+            grouped(free),
+            grouped(capacity.settings.range.size()),
+            percent(share)
+        ),
+    };
     Some(Finding {
         because,
         advice,
         ports: Some(PortFigures {
             used: taken,
-            available: ports.capacity.available_source,
-            free: left,
-            sustainable_per_second: ports.capacity.sustainable(),
+            available: capacity.available_source,
+            free,
+            sustainable_per_second: capacity.sustainable(),
             ..PortFigures::default()
         }),
-        ..Finding::new(
-            FindingId::EphemeralDestination,
-            ANY.to_owned(),
-            severity,
-            share,
-            match left {
-                0 => "No port is left for plain connect() to anybody: it fails with EADDRNOTAVAIL."
-                    .to_owned(),
-                _ => format!(
-                    "Plain connect() has {} ports for each destination, of the {} in the range ({} lost): then EADDRNOTAVAIL.",
-                    grouped(left),
-                    grouped(ports.capacity.settings.range.size()),
-                    percent(share)
-                ),
-            },
-        )
+        severity,
+        share,
+        ..Finding::new(FindingId::EphemeralDestination, ANY, what)
     })
 }
 
 /// What becomes of the range before anybody connects.
-fn left_of_range(ports: &Ephemeral) -> String {
+fn left_of_range(capacity: &Capacity) -> String {
+    let binds_first = "taken by programs that bind before they connect";
     let parts = [
-        (ports.capacity.reserved, "reserved"),
-        (ports.capacity.held, "held by listeners and bound sockets"),
-        (
-            ports.capacity.bind_first,
-            "taken by programs that bind before they connect",
-        ),
+        (capacity.reserved, "reserved"),
+        (capacity.held, "held by listeners and bound sockets"),
+        (capacity.bind_first, binds_first),
     ];
-    let parts: Vec<_> = parts
-        .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, what)| format!("{} are {what}", grouped(count)))
-        .collect();
-    format!(
-        "Of {} ports in the range {}: {} are left toward each destination.",
-        grouped(ports.capacity.settings.range.size()),
-        parts.join(", "),
-        grouped(ports.capacity.available_destination)
-    )
+    let parts = parts.into_iter().filter(|&(count, _)| count > 0);
+    let parts = parts.map(|(count, what)| format!("{} are {what}", grouped(count)));
+    let gone = parts.collect::<Vec<_>>().join(", ");
+    let all = grouped(capacity.settings.range.size());
+    let left = grouped(capacity.available_destination);
+    format!("Of {all} ports in the range {gone}: {left} are left toward each destination.")
 }
 
 /// Between which figures the truth lies.
@@ -133,8 +121,9 @@ fn destination(
     shares_cures: bool,
     trends: &Trends,
 ) -> Option<Finding> {
-    let pool = ports.capacity.toward(row.blocked());
-    let (severity, share) = (Severity::of(pool)?, pool.share());
+    let capacity = &ports.capacity;
+    let pool = capacity.toward(row.blocked());
+    let severity = Severity::of(pool)?;
     let numbers = figures(ports, row);
     let least = ports.free_at_least_toward(row);
     let exhausted_in = trends.exhausts(&row.into(), numbers.free.into());
@@ -144,23 +133,18 @@ fn destination(
         because.push(format!(
             "{} further ports in TIME_WAIT count as free: connect() takes them over (tcp_tw_reuse is {}).",
             grouped(row.reusable),
-            ports.capacity.settings.tw_reuse
+            capacity.settings.tw_reuse
         ));
     }
     because.push(
         "The shortage is that of this pair of addresses: other destinations, and other hosts that connect to this one, are unaffected."
             .to_owned(),
     );
-    if ports.capacity.reserved + ports.capacity.held + ports.capacity.bind_first > 0 {
-        because.push(left_of_range(ports));
+    if capacity.reserved + capacity.held + capacity.bind_first > 0 {
+        because.push(left_of_range(capacity));
     }
-    because.extend(exhausted_in.map(|time| {
-        format!(
-            "At the growth of the last minutes the rest is gone {}.",
-            about(time)
-        )
-    }));
-    if let Some(width @ 1..) = ports.capacity.settings.step_width {
+    because.extend(foretold("the rest is gone", exhausted_in));
+    if let Some(width @ 1..) = capacity.settings.step_width {
         because.push(format!(
             "Each connect() that searches for one of the last ports takes longer than it must: ip_local_port_step_width is {}, 0 is the default.",
             grouped(width)
@@ -169,35 +153,26 @@ fn destination(
     because.extend(doubt(least, numbers.free));
     let then = match numbers.free {
         0 => "the next connect() fails with EADDRNOTAVAIL".to_owned(),
-        free if least < free => format!(
-            "{} to {} more connect() calls succeed, then EADDRNOTAVAIL",
-            grouped(least),
-            grouped(free)
-        ),
-        1 => "1 more connect() succeeds, then EADDRNOTAVAIL".to_owned(),
-        free => format!(
-            "{} more connect() calls succeed, then EADDRNOTAVAIL",
-            grouped(free)
-        ),
+        1 if least == 1 => "1 more connect() succeeds, then EADDRNOTAVAIL".to_owned(),
+        free => {
+            let calls = match least < free {
+                true => between(least, free),
+                false => grouped(free),
+            };
+            format!("{calls} more connect() calls succeed, then EADDRNOTAVAIL")
+        }
     };
+    let subject = subject(row);
+    let (gone, all, share) = in_words(pool);
+    let what = format!("{gone} of {all} ports toward {subject} are gone ({share}): {then}.");
     Some(Finding {
         because,
         advice: cures::of_destination(ports, row, shares_cures),
         ports: Some(numbers),
         exhausted_in,
-        ..Finding::new(
-            FindingId::EphemeralDestination,
-            subject(row),
-            severity,
-            share,
-            format!(
-                "{} of {} ports toward {} are gone ({}): {then}.",
-                grouped(row.blocked()),
-                grouped(ports.capacity.available_destination),
-                subject(row),
-                percent(share)
-            ),
-        )
+        severity,
+        share: pool.share(),
+        ..Finding::new(FindingId::EphemeralDestination, subject, what)
     })
 }
 
@@ -230,21 +205,19 @@ fn owner(row: &Destination) -> Option<String> {
             grouped(ownerless)
         ),
     };
-    Some(format!(
-        "Held by {}: {} of {}{source}.",
-        holder.cgroup.name(),
-        grouped(holder.sockets),
-        grouped(row.used)
-    ))
+    let name = holder.cgroup.name();
+    let [held, used] = [holder.sockets, row.used].map(grouped);
+    Some(format!("Held by {name}: {held} of {used}{source}."))
 }
 
 /// The ratio may be low yet: above this rate it is a matter of time.
 fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
-    let sustainable = ports.capacity.sustainable();
+    let capacity = &ports.capacity;
+    let sustainable = capacity.sustainable();
     if row.closes_per_second <= sustainable || sustainable == 0.0 || reuses(ports, row) {
         return None;
     }
-    let gone = ports.capacity.toward(row.blocked()).share();
+    let gone = capacity.toward(row.blocked()).share();
     let free = ports.free_toward(row);
     let last = match free {
         0 => "No port is free now: connects fail with EADDRNOTAVAIL.".to_owned(),
@@ -260,36 +233,27 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
         "A benchmark at this rate measures the exhaustion of the client's ports, not the server."
             .to_owned(),
     );
+    let subject = subject(row);
+    let what = format!(
+        "This side closes {} connections a second toward {subject}; {} can go on for ever, since each close keeps its port for 60 s.",
+        rate(row.closes_per_second),
+        rate(sustainable)
+    );
     Some(Finding {
         because,
         advice: match Severity::of_share(gone) {
             // Its own finding has them at length.
-            Some(_) => cures::of_rate_in_short(ports),
-            None => cures::of_rate(ports, row),
+            Some(_) => cures::of_rate_in_short(capacity),
+            None => cures::of_rate(capacity, row),
         },
         ports: Some(figures(ports, row)),
-        ..Finding::new(
-            FindingId::ClosesAboveSustainable,
-            subject(row),
-            Severity::Warning,
-            gone,
-            format!(
-                "This side closes {} connections a second toward {}; {} can go on for ever, since each close keeps its port for 60 s.",
-                rate(row.closes_per_second),
-                subject(row),
-                rate(sustainable)
-            ),
-        )
+        share: gone,
+        ..Finding::new(FindingId::ClosesAboveSustainable, subject, what)
     })
 }
 
 /// Where the kernel takes TIME_WAIT over, closes use nothing up.
 fn reuses(ports: &Ephemeral, row: &Destination) -> bool {
-    match ports.capacity.settings.reuse() {
-        Reuse::Always => true,
-        Reuse::Never => false,
-        Reuse::Loopback => {
-            row.reusable > 0 || row.source.is_loopback() || row.destination.is_loopback()
-        }
-    }
+    let is_local = row.reusable > 0 || row.source.is_loopback() || row.destination.is_loopback();
+    ports.capacity.settings.reuse().allows(is_local)
 }

@@ -72,8 +72,7 @@ impl Trends {
 
     /// When `free` more will be gone; `None` where nothing is left to go.
     pub fn exhausts(&self, series: &Series, free: u64) -> Option<Duration> {
-        let growth = self.of(series).filter(|_| free > 0)?;
-        growth.exhausts(free)
+        self.of(series).filter(|_| free > 0)?.exhausts(free)
     }
 }
 
@@ -86,8 +85,8 @@ pub struct Growth {
 impl Growth {
     /// When `free` more will be gone.
     pub fn exhausts(self, free: u64) -> Option<Duration> {
-        (self.per_second > 0.0)
-            .then(|| Duration::try_from_secs_f64(free as f64 / self.per_second).ok())?
+        let seconds = free as f64 / self.per_second;
+        (self.per_second > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok())?
     }
 }
 
@@ -99,35 +98,31 @@ impl History {
     }
 
     pub(super) fn record_at(&mut self, now: Instant, values: Vec<(Series, u64)>) {
+        let age = |&(then, _): &(Instant, u64)| now.duration_since(then);
         for (series, value) in values {
             let points = self.series.entry(series).or_default();
-            let is_due = points
+            if points
                 .back()
-                .is_none_or(|&(then, _)| now.duration_since(then) >= WINDOW / POINTS);
-            if is_due {
+                .is_none_or(|last| age(last) >= WINDOW / POINTS)
+            {
                 points.push_back((now, value));
             }
-            while points
-                .front()
-                .is_some_and(|&(then, _)| now.duration_since(then) > WINDOW)
-            {
+            while points.front().is_some_and(|first| age(first) > WINDOW) {
                 points.pop_front();
             }
         }
-        self.series.retain(|_, points| {
-            let last = points.back();
-            last.is_some_and(|&(then, _)| now.duration_since(then) <= GAP)
-        });
+        self.series
+            .retain(|_, points| points.back().is_some_and(|last| age(last) <= GAP));
     }
 
     /// How fast these facts have grown until now.
     pub fn trends(&self, facts: &Facts) -> Trends {
         let now = Instant::now();
-        let growing = values(facts).into_iter().filter_map(|(series, value)| {
+        let growth = |(series, value)| {
             let growth = self.growth_at(now, &series, value)?;
             Some((series, growth))
-        });
-        Trends(growing.collect())
+        };
+        Trends(values(facts).into_iter().filter_map(growth).collect())
     }
 
     /// Growth from the oldest point that is kept to `value` now; none when there

@@ -16,11 +16,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::model::figures::{about, grouped, percent};
 use crate::model::pool::Pool;
 use crate::model::state::StateCounts;
 use crate::subjects::Facts;
 
-use crate::model::figures::grouped;
 pub use destinations::subject as toward;
 pub use growth::{History, Trends};
 pub use sockets::queue_subject;
@@ -205,18 +205,18 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// One without reasons, advice and figures yet.
-    fn new(id: FindingId, subject: String, severity: Severity, share: f64, what: String) -> Self {
+    /// A warning without reasons, advice and figures yet.
+    fn new(id: FindingId, subject: impl Into<String>, what: String) -> Self {
         Self {
             id,
-            severity,
-            subject,
+            severity: Severity::Warning,
+            subject: subject.into(),
             what,
             because: Vec::new(),
             advice: Vec::new(),
             ports: None,
             exhausted_in: None,
-            share,
+            share: 0.0,
         }
     }
 }
@@ -233,21 +233,18 @@ fn in_seconds<S: serde::Serializer>(
 
 /// How bad these findings say that something is; of a `subject`, or of the worst one.
 pub fn severity(findings: &[Finding], id: FindingId, subject: Option<&str>) -> Option<Severity> {
-    let of_it = |finding: &&Finding| {
-        finding.id == id && subject.is_none_or(|subject| finding.subject == subject)
-    };
-    let of_it = findings.iter().filter(of_it);
+    let of_it = findings.iter().filter(|finding| finding.id == id);
+    let of_it = of_it.filter(|finding| subject.is_none_or(|subject| finding.subject == subject));
     of_it.map(|finding| finding.severity).max()
 }
 
 /// The same of the worst destination: that the range is short for all is another thing, and
 /// says nothing about the share that is gone toward one.
 pub fn destination_severity(findings: &[Finding]) -> Option<Severity> {
-    let of_one = |finding: &&Finding| {
+    let destinations = findings.iter().filter(|finding| {
         finding.id == FindingId::EphemeralDestination && finding.subject != destinations::ANY
-    };
-    let of_one = findings.iter().filter(of_one);
-    of_one.map(|finding| finding.severity).max()
+    });
+    destinations.map(|finding| finding.severity).max()
 }
 
 /// Everything that is wrong, the worst first.
@@ -267,13 +264,23 @@ pub fn diagnose(facts: &Facts, trends: &Trends) -> Vec<Finding> {
 
 /// `90 time_wait, 10 established`, the most common first.
 fn by_state(states: &StateCounts) -> String {
-    let mut rows: Vec<_> = states.iter().filter(|&(_, count)| count > 0).collect();
+    let mut rows: Vec<_> = states.present().collect();
     rows.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
-    let list: Vec<_> = rows
-        .iter()
-        .map(|&(state, count)| format!("{} {}", grouped(count), state.label()))
-        .collect();
-    list.join(", ")
+    let rows = rows.iter();
+    let list = rows.map(|&(state, count)| format!("{} {}", grouped(count), state.label()));
+    list.collect::<Vec<_>>().join(", ")
+}
+
+/// What is used of a pool, of how much, and the share that this is.
+fn in_words(pool: Pool) -> (String, String, String) {
+    let share = percent(pool.share());
+    (grouped(pool.used), grouped(pool.capacity), share)
+}
+
+/// When something will have come to its end, if it grows as it does.
+fn foretold(end: &str, time: Option<Duration>) -> Option<String> {
+    let time = about(time?);
+    Some(format!("At the growth of the last minutes {end} {time}."))
 }
 
 #[cfg(test)]

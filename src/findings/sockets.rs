@@ -1,8 +1,8 @@
 //! Findings about sockets in states that tell of trouble: full accept queues,
 //! CLOSE_WAIT, SYN_SENT, and a client that has used up its tuples.
 
-use super::growth::{Series, Trends};
-use super::{Advice, Finding, FindingId, Severity, by_state};
+use super::growth::{Growth, Series, Trends};
+use super::{Advice, Finding, FindingId, Severity, by_state, in_words};
 use crate::model::figures::{endpoint, grouped, percent, rate};
 use crate::model::pool::Pool;
 use crate::model::state::State;
@@ -37,20 +37,19 @@ fn accept_queues(facts: &Facts, trends: &Trends) -> Vec<Finding> {
         return Vec::new();
     };
     let dropped = trends.rate(&Series::TcpEvent("listen_overflow"));
-    let mut findings: Vec<_> = listeners
-        .queues
-        .iter()
+    let queues = listeners.queues.iter();
+    let findings: Vec<_> = queues
         .filter_map(|queue| accept_queue(queue, dropped))
         .collect();
-    if let Some(dropped) = dropped
-        && findings.is_empty()
-    {
-        findings.push(bursts(dropped));
+    match dropped {
+        Some(dropped) if findings.is_empty() => vec![bursts(dropped)],
+        _ => findings,
     }
-    findings
 }
 
 const ACCEPT_CURE: &str = "Find out why the program does not accept: out of threads or file descriptors, stuck, or too slow for the load.";
+const LONG_QUEUE: &str =
+    "Connections that wait longer than their client does are accepted for nothing.";
 
 /// Whose queue it is.
 pub fn queue_subject(queue: &AcceptQueue) -> String {
@@ -62,15 +61,16 @@ fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
     // A queue of one or two says nothing.
     let severity = Severity::of_share(share).filter(|_| queue.waiting > 2)?;
     let listener = queue_subject(queue);
-    let mut because = vec![
-        "The kernel has finished these handshakes and the program has not called accept(). When the queue is full the last packet of a handshake is dropped: clients see slow connects and time-outs.".to_owned(),
-    ];
+    let (waiting, limit) = (grouped(queue.waiting), grouped(queue.limit));
+    let full = percent(share);
+    let what = format!(
+        "{waiting} connections wait for accept() on {listener}, whose limit is {limit} ({full})."
+    );
+    let mut because = Vec::new();
     if queue.waiting > queue.limit {
-        because.insert(
-            0,
-            "It is full: the kernel lets in one more than the limit says.".to_owned(),
-        );
+        because.push("It is full: the kernel lets in one more than the limit says.".to_owned());
     }
+    because.push("The kernel has finished these handshakes and the program has not called accept(). When the queue is full the last packet of a handshake is dropped: clients see slow connects and time-outs.".to_owned());
     because.extend(dropped.map(|per_second| {
         format!(
             "{} connections a second find a queue full (ListenOverflows, of all listeners).",
@@ -83,29 +83,23 @@ fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
             Advice::new(ACCEPT_CURE),
             Advice::risking(
                 format!(
-                    "A longer queue rides out bursts: the smaller of listen(backlog) in the program and net.core.somaxconn counts, now {}.",
-                    grouped(queue.limit)
+                    "A longer queue rides out bursts: the smaller of listen(backlog) in the program and net.core.somaxconn counts, now {limit}."
                 ),
-                "Connections that wait longer than their client does are accepted for nothing.",
+                LONG_QUEUE,
             ),
         ],
-        ..Finding::new(
-            FindingId::AcceptQueue,
-            listener.clone(),
-            severity,
-            share,
-            format!(
-                "{} connections wait for accept() on {listener}, whose limit is {} ({}).",
-                grouped(queue.waiting),
-                grouped(queue.limit),
-                percent(share)
-            ),
-        )
+        severity,
+        share,
+        ..Finding::new(FindingId::AcceptQueue, listener, what)
     })
 }
 
 /// Overflows although no queue was long at the poll.
 fn bursts(per_second: f64) -> Finding {
+    let what = format!(
+        "{} connections a second find an accept queue full and are dropped (ListenOverflows).",
+        rate(per_second)
+    );
     Finding {
         because: vec![
             "No queue was long at the moment of the poll: they fill in bursts.".to_owned(),
@@ -113,20 +107,11 @@ fn bursts(per_second: f64) -> Finding {
         advice: vec![
             Advice::risking(
                 "A longer queue rides out bursts: listen(backlog) in the program and net.core.somaxconn, whichever is smaller.",
-                "Connections that wait longer than their client does are accepted for nothing.",
+                LONG_QUEUE,
             ),
             Advice::new(ACCEPT_CURE),
         ],
-        ..Finding::new(
-            FindingId::AcceptQueue,
-            "accept queues".to_owned(),
-            Severity::Warning,
-            0.0,
-            format!(
-                "{} connections a second find an accept queue full and are dropped (ListenOverflows).",
-                rate(per_second)
-            ),
-        )
+        ..Finding::new(FindingId::AcceptQueue, "accept queues", what)
     }
 }
 
@@ -136,40 +121,47 @@ fn syn_sent(peer: &Peer) -> Option<Finding> {
         return None;
     }
     let to = endpoint(peer.address, peer.port);
+    let [unanswered, connections] = [waiting, all].map(grouped);
+    let what =
+        format!("{unanswered} of {connections} connections to {to} wait for an answer (SYN_SENT).");
     Some(Finding {
         because: vec![
             "A drop, by a firewall or a host that is down, is silent; a refusal would come back at once.".to_owned(),
         ],
         advice: vec![
-            Advice::new(format!("See whether {to} is up, whether it accepts, and whether a firewall drops on the way.")),
-            Advice::new("Bound the attempts: a connect timeout of a few seconds, a growing pause between tries, a circuit breaker."),
+            Advice::new(format!(
+                "See whether {to} is up, whether it accepts, and whether a firewall drops on the way."
+            )),
+            Advice::new(
+                "Bound the attempts: a connect timeout of a few seconds, a growing pause between tries, a circuit breaker.",
+            ),
         ],
-        ..Finding::new(
-            FindingId::SynSent,
-            to.clone(),
-            Severity::Warning,
-            f64::from(waiting) / f64::from(all.max(1)),
-            format!("{} of {} connections to {to} wait for an answer (SYN_SENT).", grouped(waiting), grouped(all)),
-        )
+        share: f64::from(waiting) / f64::from(all.max(1)),
+        ..Finding::new(FindingId::SynSent, to, what)
     })
 }
 
 fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
-    let connections = peer.states.total();
-    let pool = Pool::new(connections, TUPLES);
-    let (severity, share) = (Severity::of(pool)?, pool.share());
-    let mut advice = vec![
-        Advice::new("Let that client keep its connections open (keep-alive, HTTP/2)."),
-        Advice::new(format!(
-            "A second service port or address here, or a second address there, adds {} connections.",
-            grouped(TUPLES)
-        )),
-    ];
+    let pool = Pool::new(peer.states.total(), TUPLES);
+    let severity = Severity::of(pool)?;
+    let (connections, tuples, share) = in_words(pool);
+    let mut advice = Vec::new();
     if peer.states.main() == Some(State::TimeWait) {
-        advice.insert(0, Advice::new(
+        advice.push(Advice::new(
             "This side closes first: let the client do it. Until then the kernel gives such a connection up for a new SYN with a newer timestamp or sequence number, so most connects still succeed (tcp_tw_reuse is for the side that connects and does nothing here).",
         ));
     }
+    advice.push(Advice::new(
+        "Let that client keep its connections open (keep-alive, HTTP/2).",
+    ));
+    advice.push(Advice::new(format!(
+        "A second service port or address here, or a second address there, adds {tuples} connections."
+    )));
+    let (client, port) = (peer.address, peer.port);
+    let what = format!(
+        "{connections} connections of {client} to local port {port}: {share} of what one client address can have."
+    );
+    let subject = format!("{client} to local port {port}");
     Some(Finding {
         because: vec![
             format!("They are {}.", by_state(&peer.states)),
@@ -177,13 +169,9 @@ fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
             "So many from one address are a proxy, a NAT gateway or a load generator.".to_owned(),
         ],
         advice,
-        ..Finding::new(
-            FindingId::ClientNearTupleLimit,
-            format!("{} to local port {}", peer.address, peer.port),
-            severity,
-            share,
-            format!("{} connections of {} to local port {}: {} of what one client address can have.", grouped(connections), peer.address, peer.port, percent(share)),
-        )
+        severity,
+        share: pool.share(),
+        ..Finding::new(FindingId::ClientNearTupleLimit, subject, what)
     })
 }
 
@@ -191,27 +179,26 @@ fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
 fn close_wait(facts: &Facts, trends: &Trends) -> Option<Finding> {
     let sockets = facts.sockets.measured()?;
     let count = sockets.inet.get(State::CloseWait) + sockets.inet6.get(State::CloseWait);
-    let mut all = sockets.inet.connected();
-    all.merge(&sockets.inet6.connected());
-    let share = f64::from(count) / f64::from(all.total().max(1));
-    let growth = trends.of(&Series::CloseWait);
+    let all = sockets.inet.connected().total() + sockets.inet6.connected().total();
+    let share = f64::from(count) / f64::from(all.max(1));
     // Up and down by a few is everyday life, too.
-    let grows = growth
-        .is_some_and(|growth| growth.per_second * LEAK_WINDOW >= LEAK_SHARE * f64::from(count));
-    if count < CLOSE_WAIT_FLOOR || (share < 0.1 && !grows) {
+    let leaks = |growth: &Growth| growth.per_second * LEAK_WINDOW >= LEAK_SHARE * f64::from(count);
+    let growth = trends.of(&Series::CloseWait).filter(leaks);
+    if count < CLOSE_WAIT_FLOOR || (share < 0.1 && growth.is_none()) {
         return None;
     }
     let mut because = vec![
         "The peer has closed; only a close() in the program here ends them. They do not time out, and each holds a file descriptor: \"too many open files\" is next.".to_owned(),
     ];
     because.extend(holder(facts));
-    if let Some(growth) = growth.filter(|_| grows) {
-        because.push(format!(
-            "They grow by {} a second.",
-            rate(growth.per_second)
-        ));
-    }
-    let subject = "CLOSE_WAIT".to_owned();
+    because.extend(growth.map(|growth| {
+        let per_second = rate(growth.per_second);
+        format!("They grow by {per_second} a second.")
+    }));
+    let [waiting, connections, full] = [grouped(count), grouped(all), percent(share)];
+    let what = format!(
+        "{waiting} of {connections} connections are in CLOSE_WAIT ({full}): a program does not close."
+    );
     Some(Finding {
         because,
         advice: vec![
@@ -220,43 +207,25 @@ fn close_wait(facts: &Facts, trends: &Trends) -> Option<Finding> {
             ),
             Advice::risking("Until then restart it.", "Its live connections go, too."),
         ],
-        ..Finding::new(
-            FindingId::CloseWaitLeak,
-            subject,
-            Severity::Warning,
-            share,
-            format!(
-                "{} of {} connections are in CLOSE_WAIT ({}): a program does not close.",
-                grouped(count),
-                grouped(all.total()),
-                percent(share)
-            ),
-        )
+        share,
+        ..Finding::new(FindingId::CloseWaitLeak, "CLOSE_WAIT", what)
     })
 }
 
 /// The peer with most of them.
 fn holder(facts: &Facts) -> Option<String> {
     let peers = facts.peers.measured()?;
-    let count = |peer: &&Peer| peer.states.get(State::CloseWait);
-    let to = peers.outbound.peers.iter().max_by_key(count);
-    let from = peers.inbound.peers.iter().max_by_key(count);
-    let most = to
-        .into_iter()
-        .chain(from)
-        .max_by_key(count)
-        .filter(|peer| count(peer) > 0)?;
+    let to = peers.outbound.peers.iter().map(|peer| (peer, false));
+    let from = peers.inbound.peers.iter().map(|peer| (peer, true));
+    let count = |(peer, _): &(&Peer, bool)| peer.states.get(State::CloseWait);
+    let most = to.chain(from).max_by_key(count);
+    let most = most.filter(|most| count(most) > 0)?;
     let many = grouped(count(&most));
-    let is_inbound = from.is_some_and(|peer| std::ptr::eq(peer, most));
-    Some(if is_inbound {
-        format!(
-            "Most of them, {many}, came from {} to local port {}: the server on that port.",
-            most.address, most.port
-        )
-    } else {
-        format!(
-            "Most of them, {many}, go to {}.",
-            endpoint(most.address, most.port)
-        )
+    let (Peer { address, port, .. }, is_inbound) = most;
+    Some(match is_inbound {
+        true => format!(
+            "Most of them, {many}, came from {address} to local port {port}: the server on that port."
+        ),
+        false => format!("Most of them, {many}, go to {}.", endpoint(*address, *port)),
     })
 }

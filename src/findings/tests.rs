@@ -239,8 +239,9 @@ fn the_worst_comes_first_and_json_has_every_field() {
 
 #[test]
 fn how_bad_a_figure_is_comes_from_its_own_findings_alone() {
-    let finding = |id, subject: &str, severity| {
-        Finding::new(id, subject.to_owned(), severity, 0.5, String::new())
+    let finding = |id, subject: &str, severity| Finding {
+        severity,
+        ..Finding::new(id, subject, String::new())
     };
     let found = [
         finding(

@@ -31,7 +31,6 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    #[must_use]
     pub fn at(path: &str) -> Self {
         Self {
             path: path.to_owned(),
@@ -40,7 +39,6 @@ impl Cgroup {
     }
 
     /// As one says it: the owner, or the path where that tells none.
-    #[must_use]
     pub fn name(&self) -> String {
         match self.owner.to_string() {
             nobody if nobody.is_empty() => format!("cgroup {}", self.path),
@@ -76,7 +74,6 @@ const SHORT_ID: usize = 12;
 impl CgroupOwner {
     /// From the path below the mount, as in `/proc/PID/cgroup`. The innermost of
     /// each kind: containers run in containers, units in units.
-    #[must_use]
     pub fn of(path: &str) -> Self {
         let mut owner = Self::default();
         // Whose a bare id is.
@@ -103,22 +100,17 @@ impl CgroupOwner {
     /// From the text of `/proc/PID/cgroup`. With version 1 or both, the line that
     /// knows the container may be any, and that of version 2 may name the
     /// runtime's own service.
-    #[must_use]
     pub fn of_process(text: &str) -> Self {
-        let paths = || text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
-        let mut owners = paths().map(Self::of);
-        let container = owners.find(|owner| owner.container_id.is_some());
-        container
-            .or_else(|| {
-                paths()
-                    .map(Self::of)
-                    .find(|owner| *owner != Self::default())
-            })
-            .unwrap_or_default()
+        let paths = text.lines().filter_map(|line| line.splitn(3, ':').nth(2));
+        let known = paths
+            .map(Self::of)
+            .filter(|owner| *owner != Self::default());
+        // Of equals `min_by_key` gives the first.
+        let container_first = known.min_by_key(|owner| owner.container_id.is_none());
+        container_first.unwrap_or_default()
     }
 
     /// The container's id as people type it: 12 digits, without the runtime.
-    #[must_use]
     pub fn short_container_id(&self) -> Option<&str> {
         let (_, id) = self.container_id.as_deref()?.split_once("://")?;
         id.get(..SHORT_ID)

@@ -1,6 +1,7 @@
 //! How figures are written for people: the same one reads the same in findings,
 //! on the page and in a terminal.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// `12,345`.
@@ -41,13 +42,8 @@ pub fn between(least: u32, most: u32) -> String {
 }
 
 /// `10.0.0.5:443`, `[2001:db8::5]:443`.
-pub fn endpoint(address: impl std::fmt::Display, port: u16) -> String {
-    let address = address.to_string();
-    if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    }
+pub fn endpoint(address: IpAddr, port: u16) -> String {
+    SocketAddr::new(address, port).to_string()
 }
 
 /// `in about 12 minutes`, from the whole seconds.
@@ -76,7 +72,7 @@ mod tests {
         );
         assert_eq!(rate(28_232.0 / 60.0), "470");
         assert_eq!(rate(1.69), "1.6", "nobody is promised more than there is");
-        assert_eq!(endpoint("::1", 443), "[::1]:443");
+        assert_eq!(endpoint("::1".parse().unwrap(), 443), "[::1]:443");
         assert_eq!(about(Duration::from_secs(600)), "in about 10 minutes");
     }
 }

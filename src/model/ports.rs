@@ -1,7 +1,7 @@
 //! Ranges and sets of ports.
 
 /// Ports from `first` to `last`, both included, `first` not above `last`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct PortRange {
     pub first: u16,
     pub last: u16,
@@ -94,21 +94,18 @@ impl PortSet {
         self.combine(other, |mine, theirs| mine | theirs);
     }
 
-    pub fn intersect_with(&mut self, other: &Self) {
-        self.combine(other, |mine, theirs| mine & theirs);
-    }
-
-    pub fn subtract(&mut self, other: &Self) {
-        self.combine(other, |mine, theirs| mine & !theirs);
+    pub fn or(mut self, other: &Self) -> Self {
+        self.union_with(other);
+        self
     }
 
     pub fn and(mut self, other: &Self) -> Self {
-        self.intersect_with(other);
+        self.combine(other, |mine, theirs| mine & theirs);
         self
     }
 
     pub fn minus(mut self, other: &Self) -> Self {
-        self.subtract(other);
+        self.combine(other, |mine, theirs| mine & !theirs);
         self
     }
 

@@ -11,10 +11,6 @@ pub enum Family {
     Inet6,
 }
 
-impl Family {
-    pub const ALL: [Self; 2] = [Self::Inet, Self::Inet6];
-}
-
 /// Who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {

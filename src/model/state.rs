@@ -1,5 +1,7 @@
 //! Socket states as the kernel numbers them (include/net/tcp_states.h).
 
+use std::cmp::Reverse;
+
 /// How many states there are to count, `Unknown` included.
 pub const STATES: usize = 12;
 
@@ -138,23 +140,23 @@ impl StateCounts {
         State::ALL.into_iter().zip(self.0)
     }
 
+    /// The states that have any.
+    pub fn present(&self) -> impl Iterator<Item = (State, u32)> {
+        self.iter().filter(|&(_, count)| count > 0)
+    }
+
     /// The most common state, the first of them when several are.
     pub fn main(&self) -> Option<State> {
-        let most = *self.0.iter().max()?;
-        (most > 0)
-            .then(|| self.iter().find(|&(_, count)| count == most))?
-            .map(|(state, _)| state)
+        let most = self.present().min_by_key(|&(_, count)| Reverse(count));
+        most.map(|(state, _)| state)
     }
 }
 
 /// As JSON: an object of the states that are not zero.
 impl serde::Serialize for StateCounts {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            self.iter()
-                .filter(|&(_, count)| count > 0)
-                .map(|(state, count)| (state.label(), count)),
-        )
+        let present = self.present();
+        serializer.collect_map(present.map(|(state, count)| (state.label(), count)))
     }
 }
 

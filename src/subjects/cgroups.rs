@@ -6,13 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::limits::{Floor, SubjectLimits};
-use super::metric::{Families, Sink, metrics};
+use super::limits::Floor;
 use super::ranking::{Ranking, last_rank};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
-use super::{Facts, Subject};
+use super::{Facts, Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::count::cgroups::{CgroupCount, CgroupCounts};
 use crate::kernel::cgroups::{CgroupPaths, Known};
 use crate::model::cgroup::Cgroup;
@@ -126,25 +122,16 @@ impl Cgroups {
                 Known::NotYet => all.fold(count),
             }
         }
-        let sizes = known
-            .iter()
-            .map(|(&id, (_, count))| (id, count.states.total().into()));
-        let total = counts
-            .cgroups()
-            .iter()
-            .map(|count| u64::from(count.states.total()));
-        let total = total.sum();
+        let size = |count: &CgroupCount| u64::from(count.states.total());
+        let total = counts.cgroups().iter().map(size).sum();
+        let sizes = known.iter().map(|(&id, (_, count))| (id, size(count)));
         let is_large = |_: &u64, sockets| floor.admits(sockets, total);
-        for (id, _) in ranking.select_of(k, sizes, is_large) {
-            let Some((path, count)) = known.remove(&id) else {
-                continue;
-            };
-            let mut row = CgroupSockets {
-                cgroup: Cgroup::at(path),
-                sockets: Group::default(),
-            };
-            row.sockets.add(count);
-            all.largest.push(row);
+        for (id, _) in ranking.select(k, sizes, is_large) {
+            let (path, count) = known.remove(&id).expect("it was among the known");
+            let mut sockets = Group::default();
+            sockets.add(count);
+            let cgroup = Cgroup::at(path);
+            all.largest.push(CgroupSockets { cgroup, sockets });
         }
         for (_, count) in known.values() {
             all.fold(count);
@@ -171,7 +158,7 @@ impl Cgroups {
 }
 
 fn export(sink: &mut dyn Sink, cgroup: &str, group: &Group) {
-    for (state, count) in group.states.iter().filter(|&(_, count)| count > 0) {
+    for (state, count) in group.states.present() {
         sink.sample(&SOCKETS, &[cgroup, state.label()], count.into());
     }
     sink.sample(&PORTS, &[cgroup], group.ephemeral_ports_used.into());

@@ -6,12 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::metric::{Families, Sink, metrics};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::kernel::ctnetlink::{EVENT_NAMES, Events, EventsError, read_events};
 use crate::kernel::procfs::Procfs;
 use crate::model::pool::Pool;

@@ -5,13 +5,8 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::metric::{Families, Sink, metrics};
 use super::ranking::{Ranking, last_rank};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::count::listeners::{Listener, Listeners};
 use crate::model::pool::Pool;
 use crate::model::ports::PortSet;
@@ -56,14 +51,8 @@ impl Subject for AcceptQueues {
     const METRICS: &'static [Families] = &[METRICS];
 
     fn collect(from: &Inputs<'_, Self>, ranking: &mut Self::Memory) -> Result<Self, Missing> {
-        let tcp = from.tcp()?;
-        let range = &tcp.policy.effective;
-        Ok(Self::of(
-            tcp.listeners,
-            range,
-            from.limits().local_ports,
-            ranking,
-        ))
+        let (tcp, k) = (from.tcp()?, from.limits().local_ports);
+        Ok(Self::of(tcp.listeners, &tcp.policy.effective, k, ranking))
     }
 
     fn export(&self, sink: &mut dyn Sink) {
@@ -92,7 +81,7 @@ impl AcceptQueues {
         // A listener in the range has come by its port by chance, and the next one will have
         // another: it is listed when somebody waits there.
         let is_large = |&(_, port): &(IpAddr, u16), fill| fill > 0 || !range.contains(port);
-        let shown = ranking.select_of(k, fills, is_large);
+        let shown = ranking.select(k, fills, is_large);
         let beyond = listeners.tracked() - shown.len();
         let queue = |((address, port), _)| {
             let listener = listeners.get((address, port))?;

@@ -3,9 +3,8 @@
 
 use serde::Serialize;
 
-use super::limits::Floor;
-use super::metric::{Sink, metrics};
 use super::ranking::Ranking;
+use super::{Sink, SubjectLimits, metrics};
 use crate::count::udp::UdpCounts;
 use crate::model::ports::PortSet;
 use crate::model::state::StateCounts;
@@ -26,17 +25,17 @@ metrics! {
 
 /// Sockets by the states of their protocol.
 pub trait Counts: Copy + Default {
-    fn total(&self) -> u32;
     fn without(&self, part: &Self) -> Self;
+
     /// Label and number of each state to export for a port.
     fn rows(&self) -> impl Iterator<Item = (&'static str, u32)>;
+
+    fn total(&self) -> u32 {
+        self.rows().map(|(_, count)| count).sum()
+    }
 }
 
 impl Counts for StateCounts {
-    fn total(&self) -> u32 {
-        self.total()
-    }
-
     fn without(&self, part: &Self) -> Self {
         self.without(part)
     }
@@ -47,10 +46,6 @@ impl Counts for StateCounts {
 }
 
 impl Counts for UdpCounts {
-    fn total(&self) -> u32 {
-        self.total()
-    }
-
     fn without(&self, part: &Self) -> Self {
         self.without(part)
     }
@@ -60,38 +55,28 @@ impl Counts for UdpCounts {
     }
 }
 
-/// Which ports to list.
-pub(super) struct Choice<'c> {
-    /// Ports with a listener, or what comes closest to one.
-    pub served: PortSet,
-    /// Ports to list in any case.
-    pub always: &'c [u16],
-    /// How many others.
-    pub k: usize,
-    /// Ports of the range are listed only with so many sockets: a listener there has come by
-    /// its port by chance, and the next one will have another.
-    pub range: &'c PortSet,
-    pub floor: Floor,
-}
-
 /// The listed ports and `other`, which makes up for `all`; and how many ports that
-/// are told apart are in it.
+/// are told apart are in it. `served` are the ports with a listener, or what comes closest
+/// to one; those of the `range` are listed only with sockets above the floor: a listener
+/// there has come by its port by chance, and the next one will have another.
 pub(super) fn list<C: Counts>(
-    choice: Choice<'_>,
+    served: PortSet,
+    range: &PortSet,
+    limits: &SubjectLimits,
     ranking: &mut Ranking<u16>,
     all: C,
     on_port: impl Fn(u16) -> C,
 ) -> (Vec<PortCount<C>>, u32) {
-    let always: PortSet = choice.always.iter().copied().collect();
-    let others = choice.served.minus(&always);
+    let always: PortSet = limits.always.iter().copied().collect();
+    let others = served.minus(&always);
     let told_apart = always.len() + others.len();
     let sizes = others
         .iter()
         .map(|port| (port, u64::from(on_port(port).total())));
     let is_large = |port: &u16, sockets: u64| {
-        !choice.range.contains(*port) || choice.floor.admits(sockets, all.total().into())
+        !range.contains(*port) || limits.floor.admits(sockets, all.total().into())
     };
-    let largest = ranking.select_of(choice.k, sizes, is_large);
+    let largest = ranking.select(limits.local_ports, sizes, is_large);
     let mut rest = all;
     let mut ports: Vec<_> = always
         .iter()

@@ -8,6 +8,8 @@ pub enum Kind {
     Counter,
 }
 
+type Labels = &'static [&'static str];
+
 /// One metric family of the contract.
 #[derive(Debug)]
 pub struct Metric {
@@ -15,7 +17,7 @@ pub struct Metric {
     pub help: &'static str,
     pub kind: Kind,
     /// `netns` is not among them: it comes first in every kernel fact.
-    pub labels: &'static [&'static str],
+    pub labels: Labels,
     /// The machine's, not a namespace's.
     pub global: bool,
 }
@@ -40,11 +42,7 @@ macro_rules! metrics {
 pub(crate) use metrics;
 
 impl Metric {
-    pub const fn gauge(
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-    ) -> Self {
+    pub const fn gauge(name: &'static str, labels: Labels, help: &'static str) -> Self {
         Self {
             name,
             help,
@@ -54,22 +52,14 @@ impl Metric {
         }
     }
 
-    pub const fn counter(
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-    ) -> Self {
+    pub const fn counter(name: &'static str, labels: Labels, help: &'static str) -> Self {
         Self {
             kind: Kind::Counter,
             ..Self::gauge(name, labels, help)
         }
     }
 
-    pub const fn machine_gauge(
-        name: &'static str,
-        labels: &'static [&'static str],
-        help: &'static str,
-    ) -> Self {
+    pub const fn machine_gauge(name: &'static str, labels: Labels, help: &'static str) -> Self {
         Self {
             global: true,
             ..Self::gauge(name, labels, help)

@@ -25,8 +25,9 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+// What a subject's file is made of, it has from here.
 use limits::SubjectLimits;
-use metric::{Families, Metric, Sink};
+use metric::{Families, Metric, Sink, metrics};
 use section::{Failure, Missing, Outcome, Section};
 use source::Source;
 use visit::{Inputs, Visit};

@@ -3,12 +3,7 @@
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::metric::{Families, Sink, metrics};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::model::ports::{PortRange, PortSet};
 
 /// The default of kube-apiserver's --service-node-port-range.

@@ -5,14 +5,10 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::{Floor, SubjectLimits};
-use super::metric::{Families, Sink, metrics};
+use super::limits::Floor;
 use super::ranking::{Ranking, last_rank};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
-use crate::count::key::Address;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
+use crate::count::key::{Address, Key};
 use crate::count::table::Table;
 use crate::count::tcp::TcpCount;
 use crate::model::socket::Direction;
@@ -24,6 +20,15 @@ use crate::model::state::{State, StateCounts};
 pub struct PeerKey {
     pub address: IpAddr,
     pub port: u16,
+}
+
+impl<A: Address> From<&Key<A>> for PeerKey {
+    fn from(key: &Key<A>) -> Self {
+        Self {
+            address: key.remote.to_ip(),
+            port: key.port,
+        }
+    }
 }
 
 /// Both directions.
@@ -62,8 +67,7 @@ metrics! {
 }
 
 /// What was listed last time, by direction.
-#[derive(Default)]
-pub struct Rankings([Ranking<PeerKey>; 2]);
+type Rankings = [Ranking<PeerKey>; 2];
 
 impl Subject for Peers {
     const NEEDS: &'static [Source] = &[Source::TcpSockets];
@@ -72,18 +76,13 @@ impl Subject for Peers {
     const METRICS: &'static [Families] = &[METRICS];
 
     fn collect(from: &Inputs<'_, Self>, rankings: &mut Rankings) -> Result<Self, Missing> {
-        let limits = from.limits();
-        Ok(Self::of(
-            from.tcp()?.count,
-            limits.peers,
-            limits.floor,
-            rankings,
-        ))
+        let (count, limits) = (from.tcp()?.count, from.limits());
+        Ok(Self::of(count, limits.peers, limits.floor, rankings))
     }
 
     fn export(&self, sink: &mut dyn Sink) {
-        for direction in Direction::ALL {
-            let (side, label) = (self.side(direction), direction.label());
+        let sides = [&self.outbound, &self.inbound];
+        for (side, label) in sides.into_iter().zip(Direction::ALL.map(Direction::label)) {
             for peer in &side.peers {
                 let (address, port) = (peer.address.to_string(), peer.port.to_string());
                 export_states(sink, label, &address, &port, &peer.states);
@@ -110,12 +109,9 @@ impl Peers {
             let groups = groups(&count.keys.v4, &v4, direction)
                 .chain(groups(&count.keys.v6, &v6, direction))
                 .inspect(|_| side.distinct += 1);
-            let all = count.directions[direction as usize]
-                .connected()
-                .total()
-                .into();
-            let is_large = |_: &PeerKey, sockets| floor.admits(sockets, all);
-            let largest = rankings.0[direction as usize].select_of(k, groups, is_large);
+            let all = count.directions[direction as usize].connected().total();
+            let is_large = |_: &PeerKey, sockets| floor.admits(sockets, all.into());
+            let largest = rankings[direction as usize].select(k, groups, is_large);
             for (at, (key, _)) in largest.into_iter().enumerate() {
                 places.insert((key, direction), at);
                 side.peers.push(Peer {
@@ -138,13 +134,6 @@ impl Peers {
         let [outbound, inbound] = sides;
         Self { outbound, inbound }
     }
-
-    pub fn side(&self, direction: Direction) -> &Side {
-        match direction {
-            Direction::Outbound => &self.outbound,
-            Direction::Inbound => &self.inbound,
-        }
-    }
 }
 
 fn export_states(
@@ -154,7 +143,7 @@ fn export_states(
     port: &str,
     states: &StateCounts,
 ) {
-    for (state, count) in states.iter().filter(|&(_, count)| count > 0) {
+    for (state, count) in states.present() {
         let labels = [direction, peer, port, state.label()];
         sink.sample(&PEER_SOCKETS, &labels, count.into());
     }
@@ -167,11 +156,7 @@ fn groups<A: Address>(
 ) -> impl Iterator<Item = (PeerKey, u64)> {
     peers.iter().filter_map(move |&(at, sockets)| {
         let key = table.key(at);
-        let peer = PeerKey {
-            address: key.remote.to_ip(),
-            port: key.port,
-        };
-        (key.direction() == direction).then_some((peer, sockets.into()))
+        (key.direction() == direction).then(|| (key.into(), sockets.into()))
     })
 }
 
@@ -181,14 +166,8 @@ fn fill<A: Address>(
     sides: &mut [Side; 2],
 ) {
     for (key, counters) in table.iter() {
-        let (peer, direction) = (
-            PeerKey {
-                address: key.remote.to_ip(),
-                port: key.port,
-            },
-            key.direction(),
-        );
-        if let Some(&at) = places.get(&(peer, direction)) {
+        let direction = key.direction();
+        if let Some(&at) = places.get(&(key.into(), direction)) {
             let states = &mut sides[direction as usize].peers[at].states;
             states.merge(&counters.states);
         }

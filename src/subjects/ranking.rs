@@ -29,16 +29,11 @@ pub fn last_rank(k: usize) -> usize {
 }
 
 impl<K: Ord + Hash + Clone> Ranking<K> {
-    /// The `k` largest, largest first, and behind them those that were shown
+    /// Of those that are large enough, or were when they were shown, no longer than ten
+    /// minutes ago: the `k` largest, largest first, and behind them those that were shown
     /// last time and are still within rank 1.5 `k`. Equals are told apart by
     /// their keys, the lower one first. Time O(n log k), memory O(k).
-    pub fn select(&mut self, k: usize, items: impl IntoIterator<Item = (K, u64)>) -> Vec<(K, u64)> {
-        self.select_of(k, items, |_, _| true)
-    }
-
-    /// The same of those that are large enough, or were when they were shown, no longer
-    /// than ten minutes ago.
-    pub fn select_of(
+    pub fn select(
         &mut self,
         k: usize,
         items: impl IntoIterator<Item = (K, u64)>,
@@ -96,7 +91,7 @@ mod tests {
 
     fn keys(ranking: &mut Ranking<char>, k: usize, items: &[(char, u64)]) -> String {
         ranking
-            .select(k, items.iter().copied())
+            .select(k, items.iter().copied(), |_, _| true)
             .into_iter()
             .map(|(key, _)| key)
             .collect()
@@ -154,8 +149,16 @@ mod tests {
 
     #[test]
     fn nothing_is_selected_of_nothing() {
-        assert!(Ranking::<u8>::default().select(3, []).is_empty());
-        assert!(Ranking::default().select(0, [(1, 1)]).is_empty());
+        assert!(
+            Ranking::<u8>::default()
+                .select(3, [], |_, _| true)
+                .is_empty()
+        );
+        assert!(
+            Ranking::default()
+                .select(0, [(1, 1)], |_, _| true)
+                .is_empty()
+        );
     }
 
     proptest! {
@@ -165,7 +168,7 @@ mod tests {
             let mut sorted = items.clone();
             sorted.sort_by_key(|&(key, size)| (Reverse(size), key));
             sorted.truncate(k);
-            prop_assert_eq!(Ranking::default().select(k, items), sorted);
+            prop_assert_eq!(Ranking::default().select(k, items, |_, _| true), sorted);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What became of one subject: measured, absent, or failed.
 
 use std::error::Error;
+use std::iter;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -106,17 +107,12 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(source: Source, reason: &'static str, error: &dyn Error) -> Self {
-        let mut message = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
-            cause = error.source();
-        }
+        let causes = iter::successors(Some(error), |&error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
         Self {
             source,
             reason,
-            message,
+            message: causes.join(": "),
         }
     }
 }

@@ -3,15 +3,10 @@
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::local_ports::{self, Choice, PortCount};
-use super::metric::{Families, Sink, metrics};
+use super::local_ports::{self, PortCount};
 use super::ranking::Ranking;
-use super::section::Missing;
-use super::source::Source;
-use super::visit::{Inputs, TcpDump};
-use crate::model::socket::Direction;
+use super::visit::TcpDump;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::model::state::{STATES, State, StateCounts};
 
 /// TCP sockets, each counted once in every breakdown.
@@ -59,13 +54,9 @@ impl Subject for TcpSockets {
                 sink.sample(&SOCKETS, &["tcp", family, state.label()], count.into());
             }
         }
-        for (direction, counts) in Direction::ALL
-            .into_iter()
-            .zip([&self.outbound, &self.inbound])
-        {
+        for (direction, counts) in [("outbound", &self.outbound), ("inbound", &self.inbound)] {
             for (state, count) in self.told(counts) {
-                let labels = [direction.label(), state.label()];
-                sink.sample(&DIRECTION, &labels, count.into());
+                sink.sample(&DIRECTION, &[direction, state.label()], count.into());
             }
         }
         local_ports::export(sink, "tcp", &self.ports, self.ports_folded);
@@ -82,20 +73,14 @@ impl TcpSockets {
     fn of(dump: &TcpDump<'_>, limits: &SubjectLimits, ranking: &mut Ranking<u16>) -> Self {
         let [inet, inet6] = dump.count.sockets;
         let [outbound, inbound] = dump.count.directions;
-        let choice = Choice {
-            served: dump.listeners.ports().clone(),
-            always: &limits.always,
-            k: limits.local_ports,
-            range: &dump.policy.effective,
-            floor: limits.floor,
-        };
+        let (served, range) = (dump.listeners.ports.clone(), &dump.policy.effective);
         let mut all = outbound;
         all.merge(&inbound);
         let on_port = |port| {
             let counts = dump.count.local_ports.get(port);
             counts.copied().unwrap_or_default()
         };
-        let (ports, ports_folded) = local_ports::list(choice, ranking, all, on_port);
+        let (ports, ports_folded) = local_ports::list(served, range, limits, ranking, all, on_port);
         Self {
             inet,
             inet6,

@@ -3,12 +3,7 @@
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::metric::{Families, Sink, metrics};
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
+use super::{Families, Inputs, Metric, Missing, Sink, Source, Subject, SubjectLimits, metrics};
 use crate::kernel::procfs::{Procfs, parse_counters, parse_sockstat, parse_three};
 use crate::model::pool::Pool;
 
@@ -74,35 +69,19 @@ impl Subject for Tcp {
     }
 
     fn export(&self, sink: &mut dyn Sink) {
-        let single = [
-            (&TIME_WAIT_LIMIT, self.time_wait_limit),
-            (&TW_REUSE, self.tw_reuse),
-        ];
-        for (metric, value) in single {
-            if let Some(value) = value {
-                sink.sample(metric, &[], value as f64);
-            }
-        }
+        known(sink, &TIME_WAIT_LIMIT, self.time_wait_limit);
+        known(sink, &TW_REUSE, self.tw_reuse);
         for &(event, count) in &self.events {
             sink.sample(&EVENTS, &[event], count as f64);
         }
     }
 
     fn export_machine(&self, sink: &mut dyn Sink) {
-        let single = [
-            (&ORPHANS, self.orphans),
-            (&ORPHANS_LIMIT, self.orphans_limit),
-            (&MEMORY, self.memory_bytes),
-        ];
-        for (metric, value) in single {
-            if let Some(value) = value {
-                sink.sample(metric, &[], value as f64);
-            }
-        }
-        for (threshold, bytes) in THRESHOLDS
-            .into_iter()
-            .zip(self.memory_limit_bytes.into_iter().flatten())
-        {
+        known(sink, &ORPHANS, self.orphans);
+        known(sink, &ORPHANS_LIMIT, self.orphans_limit);
+        known(sink, &MEMORY, self.memory_bytes);
+        let limits = self.memory_limit_bytes.into_iter().flatten();
+        for (threshold, bytes) in THRESHOLDS.into_iter().zip(limits) {
             sink.sample(&MEMORY_LIMIT, &[threshold], bytes as f64);
         }
     }
@@ -121,11 +100,8 @@ impl Tcp {
         };
         let page = rustix::param::page_size() as u64;
         let in_bytes = |pages: u64| pages.saturating_mul(page);
-        let limits = procfs.value(
-            "sys/net/ipv4/tcp_mem",
-            "three numbers of pages",
-            parse_three,
-        )?;
+        let limits = "sys/net/ipv4/tcp_mem";
+        let limits = procfs.value(limits, "three numbers of pages", parse_three)?;
         Ok(Self {
             time_wait_limit: procfs.number("sys/net/ipv4/tcp_max_tw_buckets")?,
             tw_reuse: procfs.number("sys/net/ipv4/tcp_tw_reuse")?,
@@ -151,13 +127,12 @@ impl Tcp {
         let [.., high] = self.memory_limit_bytes?;
         Pool::of_table(self.memory_bytes?, high)
     }
+}
 
-    /// How often something happened; `None` where the kernel does not count it.
-    pub fn event(&self, event: &str) -> Option<u64> {
-        self.events
-            .iter()
-            .find(|(name, _)| *name == event)
-            .map(|&(_, count)| count)
+/// No sample of what this kernel does not say.
+fn known(sink: &mut dyn Sink, metric: &'static Metric, value: Option<u64>) {
+    if let Some(value) = value {
+        sink.sample(metric, &[], value as f64);
     }
 }
 
@@ -175,10 +150,9 @@ fn read_events(procfs: &Procfs) -> Result<Vec<(&'static str, u64)>, Missing> {
         let parse = |text: &str| parse_counters(text, &mut each);
         procfs.value(file, "pairs of lines of counters", parse)?;
     }
-    let events = COUNTERS.iter().zip(counts);
-    Ok(events
-        .filter_map(|(&(event, ..), count)| Some((event, count?)))
-        .collect())
+    let events = COUNTERS.into_iter().zip(counts);
+    let known = events.filter_map(|((event, ..), count)| Some((event, count?)));
+    Ok(known.collect())
 }
 
 #[cfg(test)]

@@ -3,15 +3,11 @@
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::local_ports::{self, Choice, PortCount};
-use super::metric::{Families, Sink};
+use super::local_ports::{self, PortCount};
 use super::ranking::Ranking;
-use super::section::Missing;
 use super::sockets::SOCKETS;
-use super::source::Source;
-use super::visit::{Inputs, UdpDump};
+use super::visit::UdpDump;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits};
 use crate::count::udp::UdpCounts;
 
 /// UDP sockets.
@@ -55,18 +51,13 @@ impl UdpSockets {
         limits: &SubjectLimits,
         ranking: &mut Ranking<u16>,
     ) -> Self {
-        let [inet, inet6] = *dump.count.sockets();
-        let choice = Choice {
-            served: dump.count.served(&dump.policy.effective).collect(),
-            always: &limits.always,
-            k: limits.local_ports,
-            range: &dump.policy.effective,
-            floor: limits.floor,
-        };
+        let [inet, inet6] = dump.count.sockets;
+        let range = &dump.policy.effective;
+        let served = dump.count.served(range).collect();
         let mut all = inet;
         all.merge(&inet6);
-        let (ports, ports_folded) =
-            local_ports::list(choice, ranking, all, |port| dump.count.port(port));
+        let on_port = |port| dump.count.port(port);
+        let (ports, ports_folded) = local_ports::list(served, range, limits, ranking, all, on_port);
         Self {
             inet,
             inet6,

@@ -75,18 +75,14 @@ impl Capacity {
         Pool::new(blocked, self.available_destination)
     }
 
-    /// The pool of bind(0) and UDP on one address, with so many ports held.
-    pub fn on_address(&self, used: u32) -> Pool {
-        Pool::new(used, self.available_source)
-    }
-
-    /// The same pools if all that is ambiguous is lost.
+    /// The same if all that is ambiguous is lost.
     pub fn toward_at_worst(&self, certainly_blocked: u32) -> Pool {
         self.toward(certainly_blocked + self.bind_first_ambiguous)
     }
 
-    pub fn on_address_at_worst(&self, used: u32) -> Pool {
-        self.on_address(used + self.held_ambiguous)
+    /// The pool of bind(0) and UDP on one address, with so many ports held.
+    pub fn on_address(&self, used: u32) -> Pool {
+        Pool::new(used, self.available_source)
     }
 
     /// Connections per second to one destination that can go on for ever.
@@ -96,18 +92,13 @@ impl Capacity {
 
     /// The range, and what is taken from it.
     pub fn export_range(&self, sink: &mut dyn Sink) {
-        let single = [
-            (&RANGE_FIRST, f64::from(self.settings.range.first)),
-            (&RANGE_LAST, self.settings.range.last.into()),
-            (&RESERVED, self.reserved.into()),
-            (&HELD, self.held.into()),
-            (&BIND_FIRST, self.bind_first.into()),
-            (&AMBIGUOUS, self.bind_first_ambiguous.into()),
-            (&HELD_AMBIGUOUS, self.held_ambiguous.into()),
-        ];
-        for (metric, value) in single {
-            sink.sample(metric, &[], value);
-        }
+        sink.sample(&RANGE_FIRST, &[], self.settings.range.first.into());
+        sink.sample(&RANGE_LAST, &[], self.settings.range.last.into());
+        sink.sample(&RESERVED, &[], self.reserved.into());
+        sink.sample(&HELD, &[], self.held.into());
+        sink.sample(&BIND_FIRST, &[], self.bind_first.into());
+        sink.sample(&AMBIGUOUS, &[], self.bind_first_ambiguous.into());
+        sink.sample(&HELD_AMBIGUOUS, &[], self.held_ambiguous.into());
     }
 
     /// What is left.

@@ -1,18 +1,18 @@
 //! Use of plain connect()'s ports: one pool for each (source, destination, port)
 //! (net/ipv4/inet_hashtables.c, `__inet_hash_connect`).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::holder::{self, Holder, Holders};
+use super::holder::{self, Holder, Holders, OWNER};
 use super::origin::Origin;
 use crate::count::counters::Counters;
-use crate::count::key::{Address, Key, Tag, V4, V6};
-use crate::count::keys::{Keys, Tabled, without_device};
+use crate::count::key::{V4, V6};
+use crate::count::keys::{KeyIndex, Keys, Tabled};
 use crate::count::policy::RECENT_MS;
-use crate::count::table::Table;
 use crate::count::tcp::TcpCount;
 use crate::kernel::netns::device_name;
 use crate::model::socket::Direction;
@@ -106,31 +106,18 @@ pub fn series(k: usize) -> usize {
 /// What tells destinations apart from poll to poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DestinationKey {
-    source: IpAddr,
-    destination: IpAddr,
-    port: u16,
-    device: u32,
+    pub(super) source: IpAddr,
+    pub(super) destination: IpAddr,
+    pub(super) port: u16,
+    pub(super) device: u32,
 }
 
 impl DestinationKey {
-    #[cfg(test)]
-    pub fn of(row: &Destination) -> Self {
-        Self {
-            source: row.source,
-            destination: row.destination,
-            port: row.port,
-            device: 0,
-        }
-    }
-
-    /// `None` when the addresses are of the other family.
-    fn key<A: Address>(&self, keys: &Keys) -> Option<Key<A>> {
-        Some(Key {
-            local: A::of_ip(self.source)?,
-            remote: A::of_ip(self.destination)?,
-            port: self.port,
-            tag: Tag::new(Direction::Outbound, keys.known_slot(self.device)?),
-        })
+    /// Where its sockets are counted: those without a device beside its own.
+    fn places(&self, keys: &Keys) -> Vec<KeyIndex> {
+        let own = keys.outbound(self.source, self.destination, self.port, self.device);
+        let unbound = own.and_then(|at| keys.without_device(at));
+        own.into_iter().chain(unbound).collect()
     }
 }
 
@@ -152,8 +139,8 @@ impl Destinations {
     ) -> Self {
         let keys = &tcp.count.keys;
         let (mut all, mut worst, mut worst_certainly, mut worst_taken) = (0_u32, None, 0, 0);
-        let sizes = sizes(&keys.v4, keys, origin)
-            .chain(sizes(&keys.v6, keys, origin))
+        let sizes = sizes::<V4>(keys, origin)
+            .chain(sizes::<V6>(keys, origin))
             .map(|(key, size)| {
                 all += 1;
                 worst_certainly = size.certainly.max(worst_certainly);
@@ -165,7 +152,7 @@ impl Destinations {
             });
         let all_ports = u64::from(available);
         let is_large = |_: &DestinationKey, used| floor.admits_ports(used, all_ports);
-        let largest = ranking.select_of(k, sizes, is_large);
+        let largest = ranking.select(k, sizes, is_large);
         let mut listed: Vec<_> = largest.into_iter().map(|(key, _)| key).collect();
         if let Some((_, key)) = worst
             && !listed.contains(&key)
@@ -194,7 +181,10 @@ impl Destinations {
             sink.sample(&REUSABLE, &labels, row.reusable.into());
             sink.sample(&BIND_FIRST, &labels, row.bind_first.into());
             sink.sample(&CLOSES, &labels, row.closes_per_second);
-            holder::export(row, [&source, &destination, &port], sink);
+            if let Some(holder) = &row.holder {
+                let labels = [&source, &destination, &port, &holder.cgroup.path[..]];
+                sink.sample(&OWNER, &labels, holder.sockets.into());
+            }
         }
     }
 }
@@ -212,29 +202,29 @@ struct Size {
 
 /// Every destination with ports in the range. Sockets without a device count toward
 /// those with one, too.
-fn sizes<A: Tabled>(
-    table: &Table<A>,
-    keys: &Keys,
-    origin: &Origin,
-) -> impl Iterator<Item = (DestinationKey, Size)> {
+fn sizes<'c, A: Tabled + 'c>(
+    keys: &'c Keys,
+    origin: &'c Origin,
+) -> impl Iterator<Item = (DestinationKey, Size)> + 'c {
     let lost = &origin.lost;
-    let outbound = table
+    let outbound = A::table(keys)
         .ports()
         .filter(|(_, key, ..)| key.direction() == Direction::Outbound);
     outbound.filter_map(move |(at, key, used, taken)| {
-        let blocked = taken - lost.get(A::index(at)).blocked();
+        let at = A::index(at);
+        let blocked = taken - lost.get(at).blocked();
         let mut size = Size {
             used,
             taken,
             blocked,
-            certainly: origin.certainly(A::index(at), blocked),
+            certainly: origin.certainly(at, blocked),
         };
-        if let Some(at) = without_device(table, key) {
-            let beside = lost.counters(table, at);
+        if let Some(at) = keys.without_device(at) {
+            let beside = lost.counters(keys, at);
             size.used += beside.in_range;
-            size.taken += beside.blocked() + lost.get(A::index(at)).blocked();
+            size.taken += beside.blocked() + lost.get(at).blocked();
             size.blocked += beside.blocked();
-            size.certainly += origin.certainly(A::index(at), beside.blocked());
+            size.certainly += origin.certainly(at, beside.blocked());
         }
         let name = DestinationKey {
             source: key.local.to_ip(),
@@ -252,22 +242,33 @@ fn describe_all(
     listed: &[DestinationKey],
     holders: &mut Holders,
 ) -> Vec<Destination> {
-    let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole());
+    let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole);
     holders.forget(now);
-    let row = |key: &DestinationKey| {
-        let mut row = describe(&tcp.count.keys, origin, key);
-        let live = live(tcp.count, key);
-        row.holder = holders.of(*key, &row, &live, is_whole, tcp.cgroups, now);
+    let row = |&key: &DestinationKey| {
+        let (mut row, live) = describe(tcp.count, origin, key);
+        row.holder = holders.of(key, &row, &live, is_whole, tcp.cgroups, now);
         row
     };
     listed.iter().map(row).collect()
 }
 
-fn describe(keys: &Keys, origin: &Origin, key: &DestinationKey) -> Destination {
-    let (counters, certainly_blocked) = counters(&keys.v4, keys, origin, key)
-        .or_else(|| counters(&keys.v6, keys, origin, key))
-        .unwrap_or_default();
-    Destination {
+/// A destination, and the cgroups with live sockets toward it: their ids and ports.
+fn describe(
+    count: &TcpCount,
+    origin: &Origin,
+    key: DestinationKey,
+) -> (Destination, Vec<(u64, u32)>) {
+    let (mut counters, mut certainly_blocked) = (Counters::default(), 0);
+    let mut live: BTreeMap<u64, u32> = BTreeMap::new();
+    for at in key.places(&count.keys) {
+        let found = origin.lost.counters(&count.keys, at);
+        certainly_blocked += origin.certainly(at, found.blocked());
+        counters.merge(&found);
+        for (id, ports) in count.holders(at) {
+            *live.entry(id).or_default() += ports;
+        }
+    }
+    let row = Destination {
         source: key.source,
         device: (key.device != 0).then(|| device_name(key.device)),
         destination: key.destination,
@@ -280,50 +281,6 @@ fn describe(keys: &Keys, origin: &Origin, key: &DestinationKey) -> Destination {
         states: counters.states,
         holder: None,
         certainly_blocked,
-    }
-}
-
-/// Cgroups with live sockets toward a destination, and their ports.
-fn live(count: &TcpCount, name: &DestinationKey) -> Vec<(u64, u32)> {
-    let of_v4 = live_among::<V4>(count, name);
-    of_v4
-        .or_else(|| live_among::<V6>(count, name))
-        .unwrap_or_default()
-}
-
-/// `None` when the addresses are of the other family.
-fn live_among<A: Tabled>(count: &TcpCount, name: &DestinationKey) -> Option<Vec<(u64, u32)>> {
-    let table = A::table(&count.keys);
-    let key = name.key::<A>(&count.keys)?;
-    let places = table
-        .find(&key)
-        .into_iter()
-        .chain(without_device(table, &key));
-    let mut live: Vec<(u64, u32)> = Vec::new();
-    for (id, ports) in places.flat_map(|at| count.holders::<A>(at)) {
-        match live.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, sum)) => *sum += ports,
-            None => live.push((id, ports)),
-        }
-    }
-    Some(live)
-}
-
-/// `None` when the addresses are of the other family.
-fn counters<A: Tabled>(
-    table: &Table<A>,
-    keys: &Keys,
-    origin: &Origin,
-    name: &DestinationKey,
-) -> Option<(Counters, u32)> {
-    let lost = &origin.lost;
-    let key = name.key::<A>(keys)?;
-    let at = table.find(&key);
-    let (mut counters, mut certainly) = (Counters::default(), 0);
-    for at in at.into_iter().chain(without_device(table, &key)) {
-        let found = lost.counters(table, at);
-        certainly += origin.certainly(A::index(at), found.blocked());
-        counters.merge(&found);
-    }
-    Some((counters, certainly))
+    };
+    (row, live.into_iter().collect())
 }

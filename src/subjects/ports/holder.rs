@@ -13,7 +13,7 @@ use crate::count::policy::TIME_WAIT_MS;
 use crate::kernel::cgroups::{CgroupPaths, Known};
 use crate::model::cgroup::Cgroup;
 use crate::model::figures::grouped;
-use crate::subjects::metric::{Sink, metrics};
+use crate::subjects::metric::metrics;
 
 const TIME_WAIT: Duration = Duration::from_millis(TIME_WAIT_MS as u64);
 /// Cgroups remembered of a destination: from the second on they only stand against
@@ -115,15 +115,6 @@ impl Holders {
     }
 }
 
-/// The sample of one destination.
-pub fn export(row: &Destination, labels: [&str; 3], sink: &mut dyn Sink) {
-    if let Some(holder) = &row.holder {
-        let [source, destination, port] = labels;
-        let labels = [source, destination, port, &holder.cgroup.path];
-        sink.sample(&OWNER, &labels, holder.sockets.into());
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +169,12 @@ mod tests {
             let now = self.start + Duration::from_secs(seconds);
             let row = row(used);
             self.holders.forget(now);
-            let key = DestinationKey::of(&row);
+            let key = DestinationKey {
+                source: row.source,
+                destination: row.destination,
+                port: row.port,
+                device: 0,
+            };
             let holder = self.holders.of(key, &row, live, true, &self.paths, now)?;
             Some((holder.cgroup.name(), holder.sockets, holder.ownerless))
         }

@@ -13,13 +13,8 @@ pub mod utilization;
 
 use serde::Serialize;
 
-use super::Subject;
-use super::limits::SubjectLimits;
-use super::metric::{Families, Sink};
 use super::ranking::Ranking;
-use super::section::Missing;
-use super::source::Source;
-use super::visit::Inputs;
+use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits};
 use bound::Found;
 use capacity::Capacity;
 use destination::{Destination, DestinationKey, Destinations};
@@ -82,24 +77,23 @@ impl Subject for Ephemeral {
         );
         let sources = Sources::of(
             &tcp.count.addresses,
-            udp.map(|udp| udp.count.addresses()),
+            udp.map(|udp| &udp.count.addresses),
             capacity.available_source,
             (limits.sources, limits.floor),
             &mut memory.sources,
         );
+        let of_udp = capacity.on_address(sources.worst_udp);
         let utilization = Utilization {
             tcp_destination: capacity.toward(destinations.worst_blocked).share(),
             tcp_source: capacity.on_address(sources.worst_tcp).share(),
-            udp_source: match sources.udp {
-                Some(_) => capacity.on_address(sources.worst_udp).share(),
-                None => 0.0,
-            },
+            udp_source: sources.udp.as_ref().map_or(0.0, |_| of_udp.share()),
         };
         let certainly = destinations.worst_certainly_blocked;
+        let held_at_worst = sources.worst_tcp + capacity.held_ambiguous;
         let upper = Utilization {
             tcp_destination: capacity.toward_at_worst(certainly).share(),
-            tcp_source: capacity.on_address_at_worst(sources.worst_tcp).share(),
-            udp_source: utilization.udp_source,
+            tcp_source: capacity.on_address(held_at_worst).share(),
+            ..utilization
         };
         Ok(Self {
             upper,

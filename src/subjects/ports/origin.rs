@@ -34,27 +34,14 @@ const ALMOST_FULL: u32 = 128;
 /// cannot be asked.
 pub type Ask<'a> = &'a dyn Fn(u16) -> io::Result<bool>;
 
-/// A set of ports that takes no memory while it is empty, as in most namespaces.
-#[derive(Default)]
-struct Kept(Option<Box<PortSet>>);
-
-impl Kept {
-    fn new(ports: PortSet) -> Self {
-        Self((!ports.is_empty()).then(|| Box::new(ports)))
-    }
-
-    fn get(&self) -> PortSet {
-        self.0.as_deref().cloned().unwrap_or_default()
-    }
-}
-
-/// What earlier polls found, for the ports that were in use at each of them.
+/// What earlier polls found, for the ports that were in use at each of them. `None` where
+/// there are no such ports, as in most namespaces: an empty set takes 8 KiB.
 #[derive(Default)]
 pub struct OriginMemory {
     /// bind()'s: by the kernel's answer, or else for all that is known.
-    lost: Kept,
+    lost: Option<PortSet>,
     /// connect()'s, likewise.
-    free: Kept,
+    free: Option<PortSet>,
     /// The port from which on to ask again.
     again_from: u16,
     has_classified: bool,
@@ -87,8 +74,8 @@ impl OriginMemory {
     /// whether the kernel answers.
     pub fn recall(&mut self, effective: &PortSet, ask: Option<Ask<'_>>) -> (KnownPorts, bool) {
         let mut known = KnownPorts {
-            lost: self.lost.get().and(effective),
-            free: self.free.get().and(effective),
+            lost: self.lost.clone().unwrap_or_default().and(effective),
+            free: self.free.clone().unwrap_or_default().and(effective),
         };
         let answers = ask.is_some_and(|ask| self.ask_again(&mut known, ask));
         (known, answers)
@@ -97,8 +84,7 @@ impl OriginMemory {
     /// In turn, so that every port has its turn in the end.
     fn ask_again(&mut self, known: &mut KnownPorts, ask: Ask<'_>) -> bool {
         let from = self.again_from;
-        let mut all = known.lost.clone();
-        all.union_with(&known.free);
+        let all = known.lost.clone().or(&known.free);
         let (later, first): (Vec<_>, Vec<_>) = all.iter().partition(|&port| port < from);
         let mut turn = first.into_iter().chain(later);
         for port in turn.by_ref().take(QUESTIONS_AGAIN) {
@@ -137,8 +123,7 @@ impl OriginMemory {
         let unclear = ask.and_then(|ask| ask_about(fresh, policy, &mut known, ask));
         let is_asked = unclear.is_some();
         let unclear = unclear.unwrap_or_else(|| in_use.clone().minus(&known.lost));
-        let mut lost = known.lost.clone();
-        lost.union_with(&presumed.and(&unclear));
+        let lost = known.lost.clone().or(&presumed.and(&unclear));
         let unclear = unclear.minus(&lost);
 
         let mut origin = Origin {
@@ -156,14 +141,15 @@ impl OriginMemory {
                 by_key.add(candidate);
             }
         }
-        match (is_asked, may_ask) {
-            (true, _) => {}
-            // What was presumed for once must not pass for an answer later.
-            (false, true) => known = answered,
-            (false, false) => known = presumed_from_now_on(tcp, lost, &in_use),
+        if !is_asked {
+            known = match may_ask {
+                // What was presumed for once must not pass for an answer later.
+                true => answered,
+                false => presumed_from_now_on(tcp, lost, &in_use),
+            };
         }
-        self.lost = Kept::new(known.lost);
-        self.free = Kept::new(known.free);
+        self.lost = Some(known.lost).filter(|ports| !ports.is_empty());
+        self.free = Some(known.free).filter(|ports| !ports.is_empty());
         self.has_classified = true;
         origin
     }
@@ -172,8 +158,7 @@ impl OriginMemory {
     /// not full for the destination.
     fn presume(&self, tcp: &TcpCount, policy: &PortPolicy, known: &KnownPorts) -> PortSet {
         let preferred_half = PortSet::with_parity_of(policy.range.first).and(&policy.effective);
-        let mut lost = tcp.ports.held.clone();
-        lost.union_with(&known.lost);
+        let lost = tcp.ports.held.clone().or(&known.lost);
         let lost_preferred = lost.and(&preferred_half).len();
         let preferred = preferred_half.len();
         let almost = preferred - preferred / ALMOST_FULL;
@@ -181,11 +166,13 @@ impl OriginMemory {
             if policy.prefers(candidate.port) || tcp.ports.shared.contains(candidate.port) {
                 return false;
             }
-            let beside = tcp.keys.beside(candidate);
+            let beside = tcp.keys.counters(candidate.key);
+            let unbound = tcp.keys.without_device(candidate.key);
+            let unbound = unbound.map_or(0, |key| tcp.keys.counters(key).preferred);
             // connect() fills the preferred half first, so that TIME_WAIT leaves it
             // first as well: what it held before the first poll cannot be seen.
-            let has_no_past = !self.has_classified && beside.has_turned_over;
-            beside.preferred + lost_preferred < almost && !has_no_past
+            let has_no_past = !self.has_classified && beside.aged > 0;
+            beside.preferred + unbound + lost_preferred < almost && !has_no_past
         };
         let candidates = tcp.ports.candidates.iter().filter(is_bind_s);
         candidates.map(|candidate| candidate.port).collect()
@@ -200,8 +187,7 @@ fn presumed_from_now_on(tcp: &TcpCount, lost: PortSet, in_use: &PortSet) -> Know
     // A listener that goes without leaving a connection behind frees its port:
     // whoever has that at the next poll says nothing of the listener.
     let bare = ports.listening.clone().minus(&ports.occupied);
-    let mut lost = lost;
-    lost.union_with(&ports.held.clone().minus(&bare));
+    let lost = lost.or(&ports.held.clone().minus(&bare));
     KnownPorts { lost, free }
 }
 
@@ -217,10 +203,8 @@ fn ask_about(
     ask: Ask<'_>,
 ) -> Option<PortSet> {
     let preferred = PortSet::with_parity_of(policy.range.first);
-    let (bind_s_half, other) = (
-        fresh.clone().minus(&preferred),
-        fresh.clone().and(&preferred),
-    );
+    let bind_s_half = fresh.clone().minus(&preferred);
+    let other = fresh.clone().and(&preferred);
     let (mut unclear, mut sampled) = (fresh, 0);
     for port in bind_s_half.iter().chain(other.iter()).take(QUESTIONS) {
         match ask(port) {

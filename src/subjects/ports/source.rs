@@ -112,7 +112,7 @@ impl Listed {
     ) -> Self {
         let used: Vec<_> = addresses.used().collect();
         let sizes = used.iter().map(|&(address, used)| (address, used.into()));
-        let largest = ranking.select_of(k, sizes, is_large);
+        let largest = ranking.select(k, sizes, is_large);
         let folded = (used.len() - largest.len()) as u32;
         let rows = largest.into_iter().map(|(address, used)| Source {
             address: Some(address),

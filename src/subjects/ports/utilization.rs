@@ -78,24 +78,16 @@ struct Peak {
 
 impl Peak {
     fn record(&mut self, at: Instant, value: f64, window: Duration) -> f64 {
-        while self
-            .candidates
-            .back()
-            .is_some_and(|&(_, lower)| lower <= value)
-        {
-            self.candidates.pop_back();
+        let candidates = &mut self.candidates;
+        while candidates.back().is_some_and(|&(_, lower)| lower <= value) {
+            candidates.pop_back();
         }
-        self.candidates.push_back((at, value));
-        while self
-            .candidates
-            .front()
-            .is_some_and(|&(then, _)| at.duration_since(then) > window)
-        {
-            self.candidates.pop_front();
+        candidates.push_back((at, value));
+        let is_old = |&(then, _): &(Instant, f64)| at.duration_since(then) > window;
+        while candidates.front().is_some_and(is_old) {
+            candidates.pop_front();
         }
-        self.candidates
-            .front()
-            .map_or(value, |&(_, highest)| highest)
+        candidates.front().map_or(value, |&(_, highest)| highest)
     }
 }
 

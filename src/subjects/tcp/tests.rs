@@ -3,6 +3,15 @@ use crate::fake_kernel::proc_tree;
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/proc");
 
+impl Tcp {
+    fn event(&self, event: &str) -> Option<u64> {
+        let mut events = self.events.iter();
+        events
+            .find(|(name, _)| *name == event)
+            .map(|&(_, count)| count)
+    }
+}
+
 fn read(files: &[(&str, &str)]) -> Result<Tcp, Missing> {
     Tcp::read(&Procfs::new(proc_tree(files).path()))
 }

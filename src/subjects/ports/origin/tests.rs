@@ -55,11 +55,11 @@ impl Poll {
 
     /// Sockets toward 10.9.0.1:443 on ports that plain connect() has lost.
     fn lost(&self) -> u32 {
-        let table = &self.scratch.tcp.keys.v4;
-        table
+        let keys = &self.scratch.tcp.keys;
+        keys.v4
             .ports()
             .filter(|(_, key, ..)| key.remote == [10, 9, 0, 1] && key.port == 443)
-            .map(|(at, ..)| self.origin.lost.counters(table, at).lost)
+            .map(|(at, ..)| self.origin.lost.counters(keys, KeyIndex::V4(at)).lost)
             .sum()
     }
 
