@@ -29,7 +29,7 @@ fn place(line: &Line) -> (Heading, u8, String) {
         Line::Closes => (CLOSES, 0, "closes"),
         Line::Sustainable => (CLOSES, 1, "sustainable"),
         Line::Conntrack => (CONNTRACK, 0, "entries of the limit"),
-        Line::Queue(address, port) => return (QUEUES, 0, endpoint(address, *port)),
+        Line::Queue(address, port) => return (QUEUES, 0, endpoint(*address, *port)),
     };
     (plot, rank, label.to_owned())
 }
