@@ -1,6 +1,9 @@
 //! The rooms keep their doors: who may import whom, read from the sources
 //! (src/lib.rs draws the map).
 
+#[path = "layers/circles.rs"]
+mod circles;
+
 use std::path::{Path, PathBuf};
 
 /// A file or directory of `src`, and the modules of ours that it may name

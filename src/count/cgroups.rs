@@ -3,7 +3,7 @@
 
 use hashbrown::HashMap;
 
-use super::keys::KeyIndex;
+use super::key::KeyIndex;
 use crate::model::state::{State, StateCounts};
 
 /// Cgroups that are told apart: 64 bytes each. Sockets of further ones are counted

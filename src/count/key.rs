@@ -95,3 +95,10 @@ impl<A> Key<A> {
         self.tag.direction()
     }
 }
+
+/// Where a key's counters are, until the next dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyIndex {
+    V4(u32),
+    V6(u32),
+}

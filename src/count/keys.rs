@@ -4,19 +4,12 @@ use std::net::IpAddr;
 
 use super::cgroups::Slot;
 use super::counters::{Counters, LostPorts, Marks};
-use super::key::{Address, Key, Tag, V4, V6};
+use super::key::{Address, Key, KeyIndex, Tag, V4, V6};
 use super::table::Table;
 use crate::model::socket::Direction;
 
 /// Devices that are told apart; sockets on further ones count with the last.
 const DEVICES: usize = 1024;
-
-/// Where a key's counters are, until the next dump.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyIndex {
-    V4(u32),
-    V6(u32),
-}
 
 /// An outbound socket on a port whose maker is not known: of any port where the kernel
 /// can be asked, else of those that connect() does not take first.

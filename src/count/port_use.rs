@@ -1,7 +1,8 @@
 //! What became of the ports of a dump, as far as it shows while counting.
 
 use super::counters::Marks;
-use super::keys::{Candidate, KeyIndex};
+use super::key::KeyIndex;
+use super::keys::Candidate;
 use super::policy::PortPolicy;
 use super::table::Waiting;
 use crate::model::ports::PortSet;

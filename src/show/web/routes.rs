@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{MatchedPath, RawQuery, Request, State};
+use axum::extract::{MatchedPath, Path, RawQuery, Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
     X_CONTENT_TYPE_OPTIONS,
@@ -30,7 +30,7 @@ pub fn router(app: App) -> Router {
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/api/v1/snapshot", get(snapshot))
-        .route("/static/{file}", get(assets::file))
+        .route("/static/{file}", get(file))
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method);
     // As in other exporters, metrics at / leave no room for the page.
@@ -144,7 +144,14 @@ fn unavailable(body: impl IntoResponse) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
-pub(super) async fn not_found() -> impl IntoResponse {
+async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
+    match assets::file(&name, &headers) {
+        Some(file) => file,
+        None => not_found().await.into_response(),
+    }
+}
+
+async fn not_found() -> impl IntoResponse {
     (StatusCode::NOT_FOUND, "not found; / lists what there is\n")
 }
 

@@ -10,8 +10,9 @@ use serde::Serialize;
 use super::holder::{self, Holder, Holders, OWNER};
 use super::origin::Origin;
 use crate::count::counters::Counters;
+use crate::count::key::KeyIndex;
 use crate::count::key::{V4, V6};
-use crate::count::keys::{KeyIndex, Keys, Tabled};
+use crate::count::keys::{Keys, Tabled};
 use crate::count::policy::RECENT_MS;
 use crate::count::tcp::TcpCount;
 use crate::kernel::netns::device_name;
@@ -135,7 +136,7 @@ impl Destinations {
         available: u32,
         (k, floor): (usize, Floor),
         ranking: &mut Ranking<DestinationKey>,
-        holders: &mut Holders,
+        holders: &mut Holders<DestinationKey>,
     ) -> Self {
         let keys = &tcp.count.keys;
         let (mut all, mut worst, mut worst_certainly, mut worst_taken) = (0_u32, None, 0, 0);
@@ -240,13 +241,13 @@ fn describe_all(
     tcp: &TcpDump<'_>,
     origin: &Origin,
     listed: &[DestinationKey],
-    holders: &mut Holders,
+    holders: &mut Holders<DestinationKey>,
 ) -> Vec<Destination> {
     let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole);
     holders.forget(now);
     let row = |&key: &DestinationKey| {
         let (mut row, live) = describe(tcp.count, origin, key);
-        row.holder = holders.of(key, &row, &live, is_whole, tcp.cgroups, now);
+        row.holder = holders.of(key, row.used, &live, is_whole, tcp.cgroups, now);
         row
     };
     listed.iter().map(row).collect()

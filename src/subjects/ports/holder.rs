@@ -4,11 +4,11 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::destination::{Destination, DestinationKey};
 use crate::count::policy::TIME_WAIT_MS;
 use crate::kernel::cgroups::{CgroupPaths, Known};
 use crate::model::cgroup::Cgroup;
@@ -44,8 +44,7 @@ impl Holder {
 }
 
 /// Cgroups with live sockets toward the listed destinations within the last minute.
-#[derive(Default)]
-pub struct Holders(HashMap<DestinationKey, Vec<Seen>>);
+pub struct Holders<K>(HashMap<K, Vec<Seen>>);
 
 struct Seen {
     id: u64,
@@ -54,7 +53,13 @@ struct Seen {
     cgroup: Option<Cgroup>,
 }
 
-impl Holders {
+impl<K> Default for Holders<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Holders<K> {
     /// Forgets what is older than any TIME_WAIT that there may be.
     pub fn forget(&mut self, now: Instant) {
         self.0.retain(|_, seen| {
@@ -63,12 +68,12 @@ impl Holders {
         });
     }
 
-    /// Who holds most of a destination's ports. `live` are its cgroups and their ports;
-    /// `is_whole` when these are all.
+    /// Who holds most of a destination's ports, `used` in all. `live` are its cgroups and
+    /// their ports; `is_whole` when these are all.
     pub fn of(
         &mut self,
-        key: DestinationKey,
-        row: &Destination,
+        key: K,
+        used: u32,
         live: &[(u64, u32)],
         is_whole: bool,
         paths: &CgroupPaths,
@@ -97,8 +102,8 @@ impl Holders {
             let sockets: u32 = live.iter().map(|&(_, ports)| ports).sum();
             return Some(Holder {
                 cgroup: only.cgroup.clone()?,
-                sockets: row.used,
-                ownerless: row.used - sockets,
+                sockets: used,
+                ownerless: used - sockets,
             });
         }
         // Of equals the older one, so that it does not change from poll to poll.
@@ -122,26 +127,9 @@ mod tests {
     const CHECKOUT: u64 = 1001;
     const CRON: u64 = 1002;
 
-    fn row(used: u32) -> Destination {
-        Destination {
-            source: "10.0.0.1".parse().unwrap(),
-            device: None,
-            destination: "10.0.0.5".parse().unwrap(),
-            port: 443,
-            used,
-            reusable: 0,
-            settled: 0,
-            bind_first: 0,
-            closes_per_second: 0.0,
-            states: Default::default(),
-            holder: None,
-            certainly_blocked: 0,
-        }
-    }
-
     /// What a poll says of one destination so many seconds after the first.
     struct Polls {
-        holders: Holders,
+        holders: Holders<()>,
         start: Instant,
         paths: CgroupPaths,
     }
@@ -167,15 +155,8 @@ mod tests {
             live: &[(u64, u32)],
         ) -> Option<(String, u32, u32)> {
             let now = self.start + Duration::from_secs(seconds);
-            let row = row(used);
             self.holders.forget(now);
-            let key = DestinationKey {
-                source: row.source,
-                destination: row.destination,
-                port: row.port,
-                device: 0,
-            };
-            let holder = self.holders.of(key, &row, live, true, &self.paths, now)?;
+            let holder = self.holders.of((), used, live, true, &self.paths, now)?;
             Some((holder.cgroup.name(), holder.sockets, holder.ownerless))
         }
     }

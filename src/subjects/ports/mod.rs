@@ -43,7 +43,7 @@ pub struct Memory {
     pub origin: OriginMemory,
     peaks: Peaks,
     destinations: Ranking<DestinationKey>,
-    holders: Holders,
+    holders: Holders<DestinationKey>,
     sources: SourceRankings,
 }
 

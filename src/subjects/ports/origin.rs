@@ -10,7 +10,8 @@
 
 use std::io;
 
-use crate::count::keys::{Candidate, KeyIndex, LostByKey};
+use crate::count::key::KeyIndex;
+use crate::count::keys::{Candidate, LostByKey};
 use crate::count::policy::{KnownPorts, PortPolicy};
 use crate::count::tcp::TcpCount;
 use crate::model::ports::PortSet;
