@@ -55,38 +55,25 @@ pub struct History {
     series: HashMap<Series, VecDeque<(Instant, u64)>>,
 }
 
-/// How fast everything in some facts has grown, where there is enough to go by.
+/// How fast everything in some facts has grown, by the second, where there is enough to
+/// go by.
 #[derive(Clone, Debug, Default)]
-pub struct Trends(HashMap<Series, Growth>);
+pub struct Trends(HashMap<Series, f64>);
 
 impl Trends {
-    pub fn of(&self, series: &Series) -> Option<Growth> {
+    pub fn of(&self, series: &Series) -> Option<f64> {
         self.0.get(series).copied()
     }
 
     /// How often in a second something happens, if it does.
     pub fn rate(&self, event: &Series) -> Option<f64> {
-        let growth = self.of(event)?;
-        (growth.per_second > 0.0).then_some(growth.per_second)
+        self.of(event).filter(|&per_second| per_second > 0.0)
     }
 
     /// When `free` more will be gone; `None` where nothing is left to go.
     pub fn exhausts(&self, series: &Series, free: u64) -> Option<Duration> {
-        self.of(series).filter(|_| free > 0)?.exhausts(free)
-    }
-}
-
-/// What a series has done.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Growth {
-    pub per_second: f64,
-}
-
-impl Growth {
-    /// When `free` more will be gone.
-    pub fn exhausts(self, free: u64) -> Option<Duration> {
-        let seconds = free as f64 / self.per_second;
-        (self.per_second > 0.0).then(|| Duration::try_from_secs_f64(seconds).ok())?
+        let per_second = self.rate(series).filter(|_| free > 0)?;
+        Duration::try_from_secs_f64(free as f64 / per_second).ok()
     }
 }
 
@@ -125,14 +112,12 @@ impl History {
         Trends(values(facts).into_iter().filter_map(growth).collect())
     }
 
-    /// Growth from the oldest point that is kept to `value` now; none when there
+    /// Growth a second from the oldest point that is kept to `value` now; none when there
     /// is too little to go by.
-    fn growth_at(&self, now: Instant, series: &Series, value: u64) -> Option<Growth> {
+    fn growth_at(&self, now: Instant, series: &Series, value: u64) -> Option<f64> {
         let &(then, before) = self.series.get(series)?.front()?;
         let elapsed = now.duration_since(then);
-        (elapsed >= SHORTEST).then(|| Growth {
-            per_second: (value as f64 - before as f64) / elapsed.as_secs_f64(),
-        })
+        (elapsed >= SHORTEST).then(|| (value as f64 - before as f64) / elapsed.as_secs_f64())
     }
 }
 
@@ -175,6 +160,10 @@ mod tests {
         start + Duration::from_secs(second)
     }
 
+    fn end(growth: f64, free: u64) -> Option<Duration> {
+        Trends(HashMap::from([(A, growth)])).exhausts(&A, free)
+    }
+
     #[test]
     fn growth_is_per_second_over_the_window() {
         let (start, mut history) = (Instant::now(), History::default());
@@ -182,8 +171,8 @@ mod tests {
             history.record_at(at(start, second), vec![(A, 10 * second)]);
         }
         let growth = history.growth_at(at(start, 600), &A, 6000).unwrap();
-        assert!((growth.per_second - 10.0).abs() < 0.01, "{growth:?}");
-        assert_eq!(growth.exhausts(100).unwrap().as_secs(), 10);
+        assert!((growth - 10.0).abs() < 0.01, "{growth:?}");
+        assert_eq!(end(growth, 100).unwrap().as_secs(), 10);
         assert!(history.series[&A].len() <= POINTS as usize + 1);
     }
 
@@ -192,10 +181,8 @@ mod tests {
         let (start, mut history) = (Instant::now(), History::default());
         history.record_at(start, vec![(A, 100)]);
         assert_eq!(history.growth_at(at(start, 5), &A, 200), None);
-        assert_eq!(
-            history.growth_at(at(start, 50), &A, 0).unwrap().exhausts(1),
-            None
-        );
+        let growth = history.growth_at(at(start, 50), &A, 0).unwrap();
+        assert_eq!(end(growth, 1), None);
         assert_eq!(history.growth_at(at(start, 50), &B, 0), None);
     }
 
@@ -215,7 +202,7 @@ mod tests {
         history.record_at(start, vec![(A, 100)]);
         history.record_at(at(start, 30), Vec::new());
         let growth = history.growth_at(at(start, 50), &A, 200).unwrap();
-        assert_eq!(growth.per_second, 2.0);
+        assert_eq!(growth, 2.0);
     }
 
     #[test]
@@ -225,6 +212,6 @@ mod tests {
             history.record_at(at(start, second), vec![(A, second)]);
         }
         let growth = history.growth_at(at(start, 200), &A, 200).unwrap();
-        assert_eq!(growth.per_second, 1.0);
+        assert_eq!(growth, 1.0);
     }
 }

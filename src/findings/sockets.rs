@@ -1,7 +1,7 @@
 //! Findings about sockets in states that tell of trouble: full accept queues,
 //! CLOSE_WAIT, SYN_SENT, and a client that has used up its tuples.
 
-use super::growth::{Growth, Series, Trends};
+use super::growth::{Series, Trends};
 use super::{Advice, Finding, FindingId, Severity, by_state, in_words};
 use crate::model::figures::{endpoint, grouped, percent, rate};
 use crate::model::pool::Pool;
@@ -182,7 +182,7 @@ fn close_wait(facts: &Facts, trends: &Trends) -> Option<Finding> {
     let all = sockets.inet.connected().total() + sockets.inet6.connected().total();
     let share = f64::from(count) / f64::from(all.max(1));
     // Up and down by a few is everyday life, too.
-    let leaks = |growth: &Growth| growth.per_second * LEAK_WINDOW >= LEAK_SHARE * f64::from(count);
+    let leaks = |growth: &f64| growth * LEAK_WINDOW >= LEAK_SHARE * f64::from(count);
     let growth = trends.of(&Series::CloseWait).filter(leaks);
     if count < CLOSE_WAIT_FLOOR || (share < 0.1 && growth.is_none()) {
         return None;
@@ -191,10 +191,7 @@ fn close_wait(facts: &Facts, trends: &Trends) -> Option<Finding> {
         "The peer has closed; only a close() in the program here ends them. They do not time out, and each holds a file descriptor: \"too many open files\" is next.".to_owned(),
     ];
     because.extend(holder(facts));
-    because.extend(growth.map(|growth| {
-        let per_second = rate(growth.per_second);
-        format!("They grow by {per_second} a second.")
-    }));
+    because.extend(growth.map(|growth| format!("They grow by {} a second.", rate(growth))));
     let [waiting, connections, full] = [grouped(count), grouped(all), percent(share)];
     let what = format!(
         "{waiting} of {connections} connections are in CLOSE_WAIT ({full}): a program does not close."

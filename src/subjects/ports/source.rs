@@ -48,12 +48,8 @@ pub fn series(k: usize) -> usize {
     2 * (last_rank(k) + 2)
 }
 
-/// What was listed last time.
-#[derive(Default)]
-pub struct SourceRankings {
-    tcp: Ranking<IpAddr>,
-    udp: Ranking<IpAddr>,
-}
+/// What was listed last time, of TCP and of UDP.
+pub type SourceRankings = [Ranking<IpAddr>; 2];
 
 impl Sources {
     pub fn of(
@@ -61,12 +57,12 @@ impl Sources {
         udp: Option<&LocalAddresses>,
         available: u32,
         (k, floor): (usize, Floor),
-        rankings: &mut SourceRankings,
+        [tcp_ranking, udp_ranking]: &mut SourceRankings,
     ) -> Self {
         let all_ports = u64::from(available);
         let is_large = |_: &IpAddr, used: u64| floor.admits_ports(used, all_ports);
-        let tcp = Listed::of(tcp, k, is_large, &mut rankings.tcp);
-        let udp = udp.map(|udp| Listed::of(udp, k, is_large, &mut rankings.udp));
+        let tcp = Listed::of(tcp, k, is_large, tcp_ranking);
+        let udp = udp.map(|udp| Listed::of(udp, k, is_large, udp_ranking));
         Self {
             tcp: tcp.rows,
             tcp_folded: tcp.folded,
