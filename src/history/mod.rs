@@ -42,7 +42,6 @@ struct Sample {
     follows: bool,
 }
 
-/// The lines of one namespace.
 #[derive(Debug)]
 struct Past {
     inode: u64,

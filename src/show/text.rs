@@ -12,6 +12,7 @@ use crate::model::state::{State, StateCounts};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
 use crate::subjects::Facts;
 use crate::subjects::cgroups::{Cgroups, Group};
+use crate::subjects::peers::Peers;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::holder::Holder;
 use crate::subjects::ports::source::Source;
@@ -133,7 +134,10 @@ fn write_namespace(out: &mut String, one: &Diagnosed) -> std::fmt::Result {
     if let Some(cgroups) = facts.cgroups.measured() {
         write_cgroups(out, cgroups)?;
     }
-    write_peers(out, facts)
+    if let Some(peers) = facts.peers.measured() {
+        write_peers(out, peers)?;
+    }
+    Ok(())
 }
 
 /// The finding, why, and what helps, wrapped for a terminal.
@@ -298,10 +302,7 @@ fn write_cgroups(out: &mut String, cgroups: &Cgroups) -> std::fmt::Result {
     table.write(out, "no TCP socket has an owner that is known")
 }
 
-fn write_peers(out: &mut String, facts: &Facts) -> std::fmt::Result {
-    let Some(peers) = facts.peers.measured() else {
-        return Ok(());
-    };
+fn write_peers(out: &mut String, peers: &Peers) -> std::fmt::Result {
     for (title, side) in [
         ("peer connected to", &peers.outbound),
         ("peer connected from, to local port", &peers.inbound),

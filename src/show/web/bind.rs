@@ -27,23 +27,23 @@ pub struct BindError {
 /// # Errors
 /// The first address that cannot be had.
 pub fn bind(addresses: &[SocketAddr], fall_back: bool) -> Result<Vec<TcpListener>, BindError> {
-    let listen = |&address: &SocketAddr| match open(address, has_ipv4_twin(address, addresses)) {
-        Err(error) if fall_back && is_any_ipv6(address) && lacks_ipv6(&error) => {
-            let instead = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-            tracing::info!(%address, %instead, "IPv6 is off, listening on IPv4 alone");
-            open(instead, false).map_err(|error| explain(instead, addresses, error))
+    let listen = |&address: &SocketAddr| {
+        let is_any_ipv6 = address.ip() == Ipv6Addr::UNSPECIFIED;
+        let any_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+        match open(address, is_any_ipv6 && addresses.contains(&any_ipv4)) {
+            Err(error) if fall_back && is_any_ipv6 && lacks_ipv6(&error) => {
+                tracing::info!(%address, instead = %any_ipv4, "IPv6 is off, listening on IPv4 alone");
+                open(any_ipv4, false).map_err(|error| explain(any_ipv4, addresses, error))
+            }
+            opened => opened.map_err(|error| explain(address, addresses, error)),
         }
-        opened => opened.map_err(|error| explain(address, addresses, error)),
     };
     addresses.iter().map(listen).collect()
 }
 
 fn open(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         socket.set_only_v6(ipv6_only)?;
     }
@@ -53,16 +53,6 @@ fn open(address: SocketAddr, ipv6_only: bool) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
-}
-
-/// Whether `0.0.0.0` is listed beside `[::]`: each then has its own family.
-fn has_ipv4_twin(address: SocketAddr, addresses: &[SocketAddr]) -> bool {
-    let twin = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
-    is_any_ipv6(address) && addresses.contains(&twin)
-}
-
-fn is_any_ipv6(address: SocketAddr) -> bool {
-    address.ip() == Ipv6Addr::UNSPECIFIED
 }
 
 /// No such family in the kernel, or no address of it, not even `::`.
@@ -83,7 +73,7 @@ fn explain(address: SocketAddr, addresses: &[SocketAddr], error: io::Error) -> B
         },
         _ if address.is_ipv6() && error.raw_os_error() == Some(EAFNOSUPPORT) => no_ipv6.to_owned(),
         // Any other host has `::`, so this one has no IPv6.
-        Kind::AddrNotAvailable if is_any_ipv6(address) => no_ipv6.to_owned(),
+        Kind::AddrNotAvailable if address.ip() == Ipv6Addr::UNSPECIFIED => no_ipv6.to_owned(),
         Kind::AddrNotAvailable => {
             "the address is not this host's; `ip addr` shows which are, correct web.listen".to_owned()
         }

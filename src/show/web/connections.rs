@@ -36,7 +36,6 @@ pub const FIRST_READ: Duration = Duration::from_millis(50);
 /// How long requests in flight may take once the exporter stops.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// All connections being served.
 pub struct Connections {
     router: Router,
     web_config: Option<Arc<WebConfig>>,
@@ -118,8 +117,10 @@ impl Connections {
         }
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(GRACE, all).await.is_err() {
-            let connections = self.tasks.len();
-            tracing::debug!(connections, "dropping requests in flight");
+            tracing::debug!(
+                connections = self.tasks.len(),
+                "dropping requests in flight"
+            );
         }
         self.tasks.shutdown().await;
     }
@@ -155,7 +156,6 @@ async fn serve(
     }
 }
 
-/// Answers what comes over `client`.
 async fn answer(
     router: Router,
     mut client: impl AsyncRead + AsyncWrite + Unpin,

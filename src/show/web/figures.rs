@@ -24,6 +24,7 @@ pub fn write(html: &mut Html, one: &Diagnosed) {
 /// The fullest of the namespaces beside the exporter's own, if there are any.
 pub fn others(html: &mut Html, snapshot: &Snapshot) {
     let (rows, all) = namespaces::fullest(snapshot);
+    let all = grouped(all as u64);
     let share =
         |share: Option<f64>, severity| share.map_or(Cell::Unknown, |s| Cell::Share(s, severity));
     let rows = rows.into_iter().map(|row| {
@@ -39,10 +40,7 @@ pub fn others(html: &mut Html, snapshot: &Snapshot) {
     });
     let table = Table {
         of: "",
-        caption: format!(
-            "The fullest of {} other network namespaces",
-            grouped(all as u64)
-        ),
+        caption: format!("The fullest of {all} other network namespaces"),
         columns: &[
             "Namespace",
             "Ports at most",
@@ -116,10 +114,8 @@ fn destinations<'s>(one: &'s Diagnosed) -> Option<Table<'s>> {
 
 fn destination(one: &Diagnosed, ephemeral: &Ephemeral, row: &Destination) -> Vec<Cell> {
     let pool = ephemeral.capacity.toward(row.blocked());
-    let (least, most) = (
-        ephemeral.free_at_least_toward(row),
-        ephemeral.free_toward(row),
-    );
+    let least = ephemeral.free_at_least_toward(row);
+    let most = ephemeral.free_toward(row);
     let free = match least < most {
         true => between(least, most),
         false => grouped(most),

@@ -13,9 +13,8 @@ use axum::response::{IntoResponse, Response};
 
 /// Whether only this machine can connect to all of these.
 pub fn is_local(addresses: &[SocketAddr]) -> bool {
-    addresses
-        .iter()
-        .all(|address| address.ip().to_canonical().is_loopback())
+    let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
+    addresses.iter().all(is_local)
 }
 
 /// Answers requests to an address or to localhost.

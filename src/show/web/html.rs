@@ -51,7 +51,6 @@ impl Html {
         self.fill("<a href=\"{}\">{}</a>", &[&target, &text]);
     }
 
-    /// Lines under one another.
     pub fn list<T: Display>(&mut self, lines: impl IntoIterator<Item = T>) {
         self.raw("<ul>\n");
         for line in lines {

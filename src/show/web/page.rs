@@ -54,7 +54,6 @@ const IN_FULL: usize = 10;
 /// Nobody reads faster than that.
 const QUICKEST: Duration = Duration::from_secs(1);
 
-/// What the page says.
 pub struct Content<'c> {
     pub version: &'c str,
     pub revision: &'c str,
@@ -107,10 +106,8 @@ impl Content<'_> {
             None => "sockdiag-exporter".to_owned(),
         };
         // How often there is something new.
-        let beat = self
-            .snapshot
-            .map_or(WAITING, |all| all.interval)
-            .max(QUICKEST);
+        let interval = self.snapshot.map_or(WAITING, |all| all.interval);
+        let beat = interval.max(QUICKEST);
         // A poll that stretches over a part of a second is in by the next full one.
         let seconds = beat.as_secs() + u64::from(beat.subsec_nanos() > 0);
         html.fill(HEAD, &[&title, &seconds, &beat.as_millis()]);

@@ -16,7 +16,6 @@ const BOTTOM: f64 = 102.0;
 /// What is written there: by which end it is placed, where, what.
 const TEXT: &str = "<text text-anchor=\"{}\" x=\"{}\" y=\"{}\">{}</text>\n";
 
-/// What the figures are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     /// 0 to 1.

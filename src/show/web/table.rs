@@ -7,7 +7,6 @@ use super::trouble::badge;
 use crate::findings::Severity;
 use crate::model::figures::{grouped, percent};
 
-/// One cell.
 pub enum Cell {
     Text(String),
     /// What is read, and what it is sorted by.

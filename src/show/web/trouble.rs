@@ -18,10 +18,8 @@ pub fn worst(shown: &[Diagnosed]) -> Option<Severity> {
 
 pub fn write(html: &mut Html, snapshot: &Snapshot, shown: &[Diagnosed]) {
     html.raw("<section aria-labelledby=\"wrong\">\n<h2 id=\"wrong\">What is wrong</h2>\n");
-    let failing: Vec<_> = shown
-        .iter()
-        .filter(|one| !one.namespace.facts.failures().is_empty())
-        .collect();
+    let is_failing = |one: &&Diagnosed| !one.namespace.facts.failures().is_empty();
+    let failing: Vec<_> = shown.iter().filter(is_failing).collect();
     for one in failing.iter().take(MOST) {
         failures(html, one.namespace);
     }

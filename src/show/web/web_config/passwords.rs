@@ -43,7 +43,6 @@ pub enum Verdict {
     Busy,
 }
 
-/// A name and a password as a client sent them.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Credentials {
     pub user: String,
