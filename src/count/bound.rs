@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::model::socket::{Family, Socket};
 
-/// Bound-only sockets that can be remembered: 48 bytes each.
+/// Bound-only sockets that can be remembered: 32 bytes each.
 const REMEMBERED: usize = 65_536;
 
 #[derive(Clone, Copy)]
