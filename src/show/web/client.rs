@@ -38,6 +38,8 @@ pub struct ConnectionLimits {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doing {
+    /// Accepted, and its task has not run yet: its request may be in the kernel.
+    Accepted,
     /// The client is to send a request: a new connection, or a part of one came.
     Head,
     /// A request came, and its answer is not yet with the kernel.
@@ -67,7 +69,7 @@ impl Activity {
     pub fn of_accepted() -> Self {
         let now = Instant::now();
         Self(watch::Sender::new(Phase {
-            doing: Doing::Head,
+            doing: Doing::Accepted,
             since: now,
             last_read: now,
             is_answered: false,
@@ -75,10 +77,21 @@ impl Activity {
         }))
     }
 
-    /// Since when it has waited for its client; `None` while it serves a request.
+    /// Its task runs, and looks whether there is a request.
+    pub fn begin_to_read(&self) {
+        self.enter(Doing::Head);
+    }
+
+    /// Since when it has waited for its client; `None` while it serves a request, and
+    /// before it has looked for one.
     pub fn waiting_since(&self) -> Option<Instant> {
         let phase = self.0.borrow();
-        (phase.doing != Doing::Serving).then_some(phase.since)
+        let is_waiting = !matches!(phase.doing, Doing::Accepted | Doing::Serving);
+        is_waiting.then_some(phase.since)
+    }
+
+    pub fn is_serving(&self) -> bool {
+        self.0.borrow().doing == Doing::Serving
     }
 
     /// Has it end after the answer in flight; `false` where it was told before.
@@ -139,7 +152,7 @@ impl Activity {
             let Phase { doing, since, .. } = *phases.borrow_and_update();
             let allowed = match doing {
                 // `a_half_sent_head_is_dropped_even_if_it_trickles`
-                Doing::Head => limits.header_timeout,
+                Doing::Accepted | Doing::Head => limits.header_timeout,
                 // `a_client_that_asks_and_never_reads_is_dropped`
                 Doing::Serving => limits.request_timeout,
                 Doing::Idle => IDLE,
@@ -221,7 +234,7 @@ impl Drop for Client {
     /// A page that the client does not read would stay in the kernel for minutes after
     /// close(2); a reset frees it (`a_client_that_stops_reading_is_dropped`).
     fn drop(&mut self) {
-        if self.activity.waiting_since().is_none() {
+        if self.activity.is_serving() {
             // Without the option the close is only a slower one.
             let _ = socket2::SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
         }

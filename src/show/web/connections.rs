@@ -29,8 +29,8 @@ const HEADERS: usize = 64;
 /// of a proxy a few thousand.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// A connection that was just accepted may have its request in the kernel already: it is
-/// given this time before it has to make way (`a_burst_of_scrapes_beyond_the_cap_is_answered_whole`).
+/// A client that has just connected is about to send its request: its connection is given this
+/// time before it has to make way (`a_burst_of_scrapes_beyond_the_cap_is_answered_whole`).
 pub const FIRST_READ: Duration = Duration::from_millis(50);
 
 /// How long requests in flight may take once the exporter stops.
@@ -88,7 +88,7 @@ impl Connections {
         // Clients that ask without a pause never wait for long enough
         // (`clients_that_ask_without_a_pause_make_way`).
         let open = self.open.iter().map(|(_, activity)| activity);
-        let mut serving = open.filter(|activity| activity.waiting_since().is_none());
+        let mut serving = open.filter(|activity| activity.is_serving());
         serving.find(|activity| activity.end());
     }
 
@@ -141,6 +141,7 @@ async fn serve(
     stream: TcpStream,
     activity: Activity,
 ) {
+    activity.begin_to_read();
     let opened = match &web_config {
         Some(config) => tls::open(stream, config, activity.clone()).await,
         None => Ok(Opened::Plain(Client {
@@ -192,4 +193,36 @@ async fn answer(
         tracing::debug!(%error, "connection ended");
     }
     client::linger(client, &activity).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// The process may be stopped, or starved, between accept() and the first look at the
+    /// request.
+    #[tokio::test]
+    async fn who_has_not_been_looked_at_need_not_make_way() {
+        let limits = ConnectionLimits {
+            max_connections: 1,
+            header_timeout: 10 * SECOND,
+            request_timeout: 10 * SECOND,
+        };
+        let mut connections = Connections::new(Router::new(), None, limits);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        connections.admit(listener.accept().await.unwrap().0);
+        std::thread::sleep(2 * FIRST_READ);
+        connections.make_way();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.0 404"), "{answer}");
+    }
 }
