@@ -256,8 +256,17 @@ fn nothing_is_coerced() {
             "1: limits.peers = (table): must be a whole number between 1 and 10000",
         ),
         (
-            "limits.peers = 99999999999999999999",
-            "1: limits.peers = \"99999999999999999999\": must be a whole number between 1 and 10000",
+            "netns.host_name = 99999999999999999999",
+            "1:19: integer number overflowed",
+        ),
+        (
+            "netns.include = [1, 0x8000000000000000]",
+            "1:21: integer number overflowed",
+        ),
+        ("netns.host_name = 0x", "1:19: a number without digits"),
+        (
+            "limits.floor_share = 1e400",
+            "1:22: floating-point number overflowed",
         ),
         (
             "[procfs]\nroot = 2026-01-01",
@@ -376,6 +385,18 @@ fn an_unknown_key_is_refused_with_the_nearest() {
         (
             "[[limits]]\npeers = 5",
             "1: limits: is a section, write [limits]",
+        ),
+        (
+            "limits = [{peers = 5}]",
+            "1: limits = [(table)]: is a section, write [limits]",
+        ),
+        (
+            "[[local_ports.always]]",
+            "1: local_ports.always = (table): must be a list of ports, for example [22, 443]",
+        ),
+        (
+            "\"limits\".\"pears\" = 5",
+            "1: limits.pears = 5: unknown key; did you mean limits.peers?",
         ),
         (
             "[poll.extra]\na = 1",
@@ -538,6 +559,16 @@ fn a_fault_in_a_variable_names_the_variable() {
             "poll__interval",
             "5s",
             "is not read like this; did you mean SOCKDIAG_EXPORTER__POLL__INTERVAL?",
+        ),
+        (
+            "X_PORT_1_TCPX",
+            "1",
+            "unknown section; there are web, poll, limits, local_ports, owners, procfs, netns, log",
+        ),
+        (
+            "X_PORT_1_TCP_FOO",
+            "1",
+            "unknown section; there are web, poll, limits, local_ports, owners, procfs, netns, log",
         ),
         (
             "WEB__PORT",

@@ -3,8 +3,8 @@
 
 use std::ffi::OsString;
 
+use super::gathered::Gathered;
 use super::keys::{KEYS, Key, sections};
-use super::said::Said;
 use super::unknown::{self, nearest};
 use super::value::one_line;
 
@@ -14,7 +14,7 @@ use super::value::one_line;
 pub const PREFIX: &str = "SOCKDIAG_EXPORTER__";
 
 /// What the `variables` say, by name and value.
-pub(super) fn read(mut variables: Vec<(OsString, OsString)>, said: &mut Said) {
+pub(super) fn read(mut variables: Vec<(OsString, OsString)>, gathered: &mut Gathered) {
     variables.sort();
     for (name, value) in variables {
         let name = one_line(&name.to_string_lossy());
@@ -22,14 +22,15 @@ pub(super) fn read(mut variables: Vec<(OsString, OsString)>, said: &mut Said) {
         let key = KEYS.iter().find(|key| variable(key) == name);
         let problem = match (key, text) {
             (Some(key), Some(text)) => {
-                said.text(key, text, Some(&name));
+                gathered.text(key, text, Some(&name));
                 continue;
             }
             (Some(key), None) => Some(format!("{}: is not UTF-8 text", key.path)),
             (None, _) if is_service_link(&name, text.unwrap_or_default()) => None,
             (None, _) => refusal(&name),
         };
-        said.problems
+        gathered
+            .problems
             .extend(problem.map(|problem| format!("{name}: {problem}")));
     }
 }
@@ -71,9 +72,10 @@ fn squeeze(name: &str) -> String {
 fn is_service_link(name: &str, value: &str) -> bool {
     // `NAME_PORT_10061_TCP`, alone or with `_PROTO`, `_PORT` or `_ADDR`.
     let is_port_link = |(_, link): (&str, &str)| {
-        let (port, protocol) = link.split_once('_').unwrap_or_default();
-        let protocols = ["TCP", "UDP", "SCTP"];
-        port.parse::<u16>().is_ok() && protocols.iter().any(|known| protocol.starts_with(known))
+        let mut parts = link.splitn(3, '_');
+        let port = parts.next().is_some_and(|port| port.parse::<u16>().is_ok());
+        let protocol = matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"));
+        port && protocol && matches!(parts.next(), None | Some("PROTO" | "PORT" | "ADDR"))
     };
     name.ends_with("_SERVICE_HOST")
         || name.ends_with("_SERVICE_PORT")

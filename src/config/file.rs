@@ -6,38 +6,39 @@
 use std::borrow::Cow;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
+use std::num::IntErrorKind;
 use std::path::Path;
 
 use ::config::{Map, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::gathered::Gathered;
 use super::keys;
-use super::said::Said;
 use super::unknown;
-use super::value::{one_line, shown};
+use super::value::{one_line, quote, shown};
 
 /// A configuration has a few hundred lines at most; this stops a device file
 /// or a log given by mistake.
 const MOST_BYTES: u64 = 1024 * 1024;
 
 /// What the file at `path` says.
-pub(super) fn read(path: &Path, said: &mut Said) {
+pub(super) fn read(path: &Path, gathered: &mut Gathered) {
     let name = one_line(&path.to_string_lossy());
     let text = match text(path) {
         Ok(text) => text,
-        Err(reason) => return said.problems.push(format!("{name}: {reason}")),
+        Err(reason) => return gathered.problems.push(format!("{name}: {reason}")),
     };
     let lines = Lines::new(name, &text);
     match DeTable::parse(&text) {
-        Ok(root) => lines.take_sections(root.get_ref(), said),
+        Ok(root) => lines.take_sections(root.get_ref(), gathered),
         Err(error) => {
             let position = match error.span() {
                 Some(span) => lines.position(span.start),
                 None => lines.name.clone(),
             };
             let message = one_line(error.message().trim_end_matches(", expected nothing"));
-            said.problems.push(format!("{position}: {message}"));
+            gathered.problems.push(format!("{position}: {message}"));
         }
     }
 }
@@ -91,71 +92,102 @@ impl<'t> Lines<'t> {
         format!("{}:{}", self.line(offset), 1 + line.chars().count())
     }
 
-    /// A key as it is spelled: quoted, if it was.
-    fn spelled(&self, key: &Key) -> String {
-        one_line(self.text.get(key.span()).unwrap_or(key.get_ref()))
-    }
-
-    fn take_sections(&self, root: &DeTable, said: &mut Said) {
+    fn take_sections(&self, root: &DeTable, gathered: &mut Gathered) {
         for (key, item) in in_order(root) {
-            let section = key.get_ref();
+            let (section, origin) = (key.get_ref(), self.line(key.span().start));
             let is_known = keys::sections().contains(&section.as_ref());
-            let (origin, spelled) = (self.line(key.span().start), self.spelled(key));
-            let value = self.value(item, &origin);
-            let problem = match item.get_ref() {
-                DeValue::Table(table) if is_known => {
-                    self.take_keys(section, table, said);
+            let problem = match (item.get_ref(), self.value(item, &origin)) {
+                (DeValue::Table(table), _) if is_known => {
+                    self.take_keys(section, table, gathered);
                     continue;
                 }
-                _ if is_known => format!(
-                    "{section}{}: is a section, write [{section}]",
-                    equals(&value)
-                ),
-                DeValue::Table(_) => format!("[{spelled}]: {}", unknown::section(section)),
-                _ => format!("{spelled}{}: {}", equals(&value), unknown::top(section)),
+                (DeValue::Table(_), _) => {
+                    let reason = unknown::section(section);
+                    format!("{origin}: [{}]: {reason}", spelled(section))
+                }
+                (_, Err(problem)) => problem,
+                (_, Ok(value)) => {
+                    let (section, equals) = (spelled(section), equals(&value));
+                    let reason = match is_known {
+                        true => format!("is a section, write [{section}]"),
+                        false => unknown::top(key.get_ref()),
+                    };
+                    format!("{origin}: {section}{equals}: {reason}")
+                }
             };
-            said.problems.push(format!("{origin}: {problem}"));
+            gathered.problems.push(problem);
         }
     }
 
-    fn take_keys(&self, section: &str, table: &DeTable, said: &mut Said) {
+    fn take_keys(&self, section: &str, table: &DeTable, gathered: &mut Gathered) {
         for (name, item) in in_order(table) {
             let origin = self.line(name.span().start);
-            let value = self.value(item, &origin);
-            if let Some(key) = keys::find(&format!("{section}.{}", name.get_ref())) {
-                said.value(key, &value);
-                continue;
-            }
-            let (spelled, reason) = (self.spelled(name), unknown::key(section, name.get_ref()));
-            let equals = equals(&value);
-            said.problems
-                .push(format!("{origin}: {section}.{spelled}{equals}: {reason}"));
+            let key = keys::find(&format!("{section}.{}", name.get_ref()));
+            let problem = match (self.value(item, &origin), key) {
+                (Ok(value), Some(key)) => {
+                    gathered.value(key, &value);
+                    continue;
+                }
+                (Ok(value), None) => {
+                    let (name, reason) = (
+                        spelled(name.get_ref()),
+                        unknown::key(section, name.get_ref()),
+                    );
+                    format!("{origin}: {section}.{name}{}: {reason}", equals(&value))
+                }
+                (Err(problem), key) => {
+                    gathered.refused.extend(key.map(|key| key.path));
+                    problem
+                }
+            };
+            gathered.problems.push(problem);
         }
     }
 
     /// With the line of each element of a list; what is in a table does not matter, for
-    /// no key of ours is one.
-    fn value(&self, value: &Spanned<DeValue>, origin: &String) -> Value {
+    /// no key of ours is one. The parser leaves it to its user to find out that a number is none.
+    fn value(&self, value: &Spanned<DeValue>, origin: &String) -> Result<Value, String> {
+        let start = value.span().start;
+        let refuse = |reason: &str| Err(format!("{}: {reason}", self.position(start)));
         let kind = match value.get_ref() {
             DeValue::String(text) => text.as_ref().into(),
             DeValue::Integer(number) => {
                 match i64::from_str_radix(number.as_str(), number.radix()) {
                     Ok(number) => ValueKind::I64(number),
-                    Err(_) => number.to_string().into(),
+                    Err(error) if *error.kind() == IntErrorKind::Empty => {
+                        return refuse("a number without digits");
+                    }
+                    Err(_) => return refuse("integer number overflowed"),
                 }
             }
-            DeValue::Float(number) => ValueKind::Float(number.as_str().parse().unwrap_or(f64::NAN)),
+            DeValue::Float(number) => match number.as_str().parse::<f64>() {
+                Ok(float) if float.is_finite() || !number.as_str().contains(char::is_numeric) => {
+                    ValueKind::Float(float)
+                }
+                _ => return refuse("floating-point number overflowed"),
+            },
             DeValue::Boolean(truth) => ValueKind::Boolean(*truth),
+            // `[[section.key]]`
+            DeValue::Array(array)
+                if array.iter().all(|one| one.get_ref().is_table())
+                    && self
+                        .text
+                        .get(start..)
+                        .is_some_and(|text| text.starts_with("[[")) =>
+            {
+                ValueKind::Table(Map::new())
+            }
             DeValue::Array(array) => {
                 let element =
                     |value: &Spanned<DeValue>| self.value(value, &self.line(value.span().start));
-                ValueKind::Array(array.iter().map(element).collect())
+                let elements: Result<Vec<_>, _> = array.iter().map(element).collect();
+                ValueKind::Array(elements?)
             }
             DeValue::Table(_) => ValueKind::Table(Map::new()),
             // The `config` crate knows no dates; nothing else here is nil.
             DeValue::Datetime(_) => ValueKind::Nil,
         };
-        Value::new(Some(origin), kind)
+        Ok(Value::new(Some(origin), kind))
     }
 }
 
@@ -166,13 +198,19 @@ fn in_order<'r, 't>(table: &'r DeTable<'t>) -> Vec<(&'r Key<'t>, &'r Spanned<DeV
     entries
 }
 
-/// ` = VALUE`, for what has one: neither a table nor a list of them.
+/// A key as it may stand in a file: in quotes where it needs them.
+fn spelled(key: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    match !key.is_empty() && key.chars().all(is_bare) {
+        true => key.to_owned(),
+        false => quote(key),
+    }
+}
+
+/// ` = VALUE`, for what has one.
 fn equals(value: &Value) -> String {
     match &value.kind {
         ValueKind::Table(_) => String::new(),
-        ValueKind::Array(elements) if elements.iter().any(|one| equals(one).is_empty()) => {
-            String::new()
-        }
         kind => format!(" = {}", shown(kind)),
     }
 }

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::gathered::Gathered;
 use super::keys;
-use super::said::Said;
 use super::{LogFormat, LogLevel};
 
+/// What the command line says, as far as it has been parsed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
-    /// Replaces the configured addresses; empty means not said.
+    /// Replaces the configured addresses; empty means not gathered.
     pub listen: Vec<SocketAddr>,
     pub systemd_socket: bool,
     /// Relative to where the command was given.
@@ -22,10 +23,10 @@ pub struct Overrides {
 }
 
 impl Overrides {
-    pub(super) fn say(&self, said: &mut Said) {
+    pub(super) fn add_to(&self, gathered: &mut Gathered) {
         let mut say = |path: &str, flag: &str, text: Option<String>| {
             if let (Some(key), Some(text)) = (keys::find(path), text) {
-                said.text(key, &text, Some(flag));
+                gathered.text(key, &text, Some(flag));
             }
         };
         let listen: Vec<_> = self.listen.iter().map(ToString::to_string).collect();

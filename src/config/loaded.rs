@@ -4,8 +4,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use super::gathered::{Gathered, Values};
 use super::keys::KEYS;
-use super::said::{Said, Values};
 use super::{Config, ConfigError, Overrides, env, file, rules};
 
 /// A configuration that remembers who said what.
@@ -28,18 +28,18 @@ impl Loaded {
     ) -> Result<Self, ConfigError> {
         let env = env.into_iter();
         let variables = env.map(|(name, value)| (name.into(), value.into()));
-        let mut said = Said::defaults();
+        let mut gathered = Gathered::defaults();
         if let Some(path) = file {
-            file::read(path, &mut said);
+            file::read(path, &mut gathered);
         }
-        env::read(variables.collect(), &mut said);
-        overrides.say(&mut said);
+        env::read(variables.collect(), &mut gathered);
+        overrides.add_to(&mut gathered);
 
-        let mut problems = said.problems;
-        match typed(&said.values) {
+        let mut problems = gathered.problems;
+        match typed(&gathered.values) {
             Ok(config) => {
-                let values = said.values;
-                problems.extend(rules::broken(&config, &values, &said.refused));
+                let values = gathered.values;
+                problems.extend(rules::broken(&config, &values, &gathered.refused));
                 if problems.is_empty() {
                     return Ok(Self { config, values });
                 }

@@ -11,13 +11,13 @@ use serde::Deserialize;
 mod env;
 mod file;
 mod flags;
+mod gathered;
 mod keys;
 mod kind;
 mod listen;
 mod loaded;
 mod log;
 mod rules;
-mod said;
 mod unknown;
 mod value;
 
@@ -30,7 +30,7 @@ pub use log::{LogFormat, LogLevel};
 pub use value::parse_duration;
 
 /// Everything that can be configured; `Config::default()` is what the exporter
-/// runs on when nothing is said. `config.example.toml` explains each key.
+/// runs on when nothing is gathered. `config.example.toml` explains each key.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Config {
     pub web: Web,

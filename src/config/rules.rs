@@ -1,7 +1,7 @@
 //! What must hold between two keys that are each fine by themselves.
 
 use super::Config;
-use super::said::Values;
+use super::gathered::Values;
 
 struct Rule {
     left: &'static str,

@@ -39,7 +39,8 @@ pub(super) fn shown(value: &ValueKind) -> String {
     }
 }
 
-fn quote(text: &str) -> String {
+/// As a basic string of TOML.
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::from('"');
     for letter in text.chars() {
         match letter {

@@ -7,7 +7,7 @@ use ::config::Value;
 use super::keys::{KEYS, Key};
 use super::value::shown;
 
-/// By `section.key`, each with where it was said.
+/// By `section.key`, each with where it was gathered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Values(pub(super) BTreeMap<&'static str, Value>);
 
@@ -24,7 +24,7 @@ impl Values {
 }
 
 #[derive(Default)]
-pub(super) struct Said {
+pub(super) struct Gathered {
     pub(super) values: Values,
     /// In the order in which they were met.
     pub(super) problems: Vec<String>,
@@ -32,14 +32,14 @@ pub(super) struct Said {
     pub(super) refused: Vec<&'static str>,
 }
 
-impl Said {
+impl Gathered {
     /// The built-in values, which have no origin.
     pub(super) fn defaults() -> Self {
-        let mut said = Self::default();
+        let mut gathered = Self::default();
         for key in KEYS {
-            said.text(key, key.default, None);
+            gathered.text(key, key.default, None);
         }
-        said
+        gathered
     }
 
     /// Takes what a variable or a flag says, if it is a value for this key.
