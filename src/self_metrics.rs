@@ -22,7 +22,7 @@ const POLL_BUCKETS: [f64; 11] = [
 ];
 
 /// Names and labels are constants of this file: a test makes them all.
-const OF_THIS_FILE: &str = "a valid metric, once";
+const VALID: &str = "a valid metric, registered once";
 
 /// Counters that live as long as the process.
 pub struct SelfMetrics {
@@ -45,7 +45,7 @@ impl SelfMetrics {
             &["version", "revision"],
             registry
         );
-        let build = build.expect(OF_THIS_FILE);
+        let build = build.expect(VALID);
         build.with_label_values(&[version, revision]).set(1);
         let errors = register_int_counter_vec_with_registry!(
             "sockdiag_collector_errors_total",
@@ -77,11 +77,11 @@ impl SelfMetrics {
         );
         Self {
             process: Process::new(started),
-            errors: errors.expect(OF_THIS_FILE),
-            requests: requests.expect(OF_THIS_FILE),
-            polls: polls.expect(OF_THIS_FILE),
-            interval: interval.expect(OF_THIS_FILE),
-            lost_lines: lost_lines.expect(OF_THIS_FILE),
+            errors: errors.expect(VALID),
+            requests: requests.expect(VALID),
+            polls: polls.expect(VALID),
+            interval: interval.expect(VALID),
+            lost_lines: lost_lines.expect(VALID),
             registry,
         }
     }

@@ -19,6 +19,7 @@ const NOTABLE: f64 = 0.001;
 /// Lines of a namespace: six that there is one of, and those.
 pub const MOST: usize = 6 + DESTINATIONS + QUEUES;
 
+/// One line of a plot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Line {
     /// Share of the pool that is gone, of the worst key of each.

@@ -67,12 +67,15 @@ fn without_a_descriptor_collectors_fail_and_come_back() {
         let mut client = TcpStream::connect(DEFAULT).unwrap();
         let healthy = collectors(&scrape(&mut client), 1.0);
         let all = allow_descriptors(pid(&exporter), 3);
-        // A collector that fails shows nothing that is old. The first poll may have been half
-        // done when the last descriptor went.
+        let ephemeral = [("collector", "ephemeral")];
         let fails = || {
             let page = scrape(&mut client);
-            let mut ratio = page.matching("sockdiag_ephemeral_utilization_ratio", &[]);
-            collectors(&page, 0.0) > 0 && ratio.next().is_none()
+            let mut up = page.matching("sockdiag_collector_up", &ephemeral);
+            let fails = up.any(|(_, up)| up == 0.0);
+            // A collector that fails shows nothing that is old.
+            let ratio = page.matching("sockdiag_ephemeral_utilization_ratio", &[]);
+            assert!(!fails || ratio.count() == 0);
+            fails
         };
         assert!(
             tools::wait_until(patience(), fails),

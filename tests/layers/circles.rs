@@ -12,7 +12,7 @@ fn module(file: &str) -> Vec<&str> {
 }
 
 /// The paths of a tree such as `a::{b::C, d}`, which begins the text.
-fn paths<'t>(text: &'t str) -> Vec<Vec<&'t str>> {
+fn paths(text: &str) -> Vec<Vec<&str>> {
     fn walk<'t>(mut rest: &'t str, before: &[&'t str], found: &mut Vec<Vec<&'t str>>) -> &'t str {
         let mut path = before.to_vec();
         loop {
@@ -54,53 +54,62 @@ fn paths_from<'t>(text: &'t str, word: &str) -> Vec<Vec<&'t str>> {
     starts.flat_map(|(at, _)| paths(&text[at..])).collect()
 }
 
+/// A path as it reads from the root, where the file at `own` says it.
+fn absolute<'t>(own: &[&'t str], path: &[&'t str]) -> Vec<&'t str> {
+    match path.first() {
+        Some(&"crate") => path[1..].to_vec(),
+        Some(&"self") => [own, &path[1..]].concat(),
+        _ => {
+            let ups = path.iter().take_while(|part| **part == "super").count();
+            let above = own.len().saturating_sub(ups);
+            [&own[..above], &path[ups..]].concat()
+        }
+    }
+}
+
 /// Each file, and the files whose names it uses. A file that declares others as its parts
-/// may use them: that is no arrow. What it hands on belongs to the part that defines it.
+/// may use them: that is no arrow. A name that its parts take from it belongs to the file
+/// that it has it from.
 fn arrows(files: &[(String, String)]) -> BTreeMap<&str, BTreeSet<&str>> {
     let modules: BTreeMap<_, _> = files
         .iter()
         .map(|(name, _)| (module(name), &name[..]))
         .collect();
-    let mut handed_on = BTreeMap::new();
+    let mut taken = BTreeMap::new();
     for (file, text) in files {
-        for path in text.split("pub use ").skip(1).flat_map(paths) {
-            if let Some((name, part)) = path.split_last()
-                && part
-                    .first()
-                    .is_none_or(|first| *first != "crate" && *first != "super")
-            {
-                let part: Vec<_> = module(file)
-                    .into_iter()
-                    .chain(part.iter().copied())
-                    .collect();
-                handed_on.insert((module(file), *name), part);
+        let own = module(file);
+        for path in text.split("use ").skip(1).flat_map(paths) {
+            if let Some(name) = path.last().filter(|_| path.len() > 1) {
+                taken.insert((own.clone(), *name), absolute(&own, &path));
             }
         }
     }
     let target = |path: &[&str]| -> Option<&str> {
-        let known = (0..=path.len())
-            .rev()
-            .find(|&most| modules.contains_key(&path[..most]))?;
-        let (place, name) = (path[..known].to_vec(), path.get(known));
-        let part = name.and_then(|name| handed_on.get(&(place.clone(), *name)));
-        modules.get(part.unwrap_or(&place)).copied()
+        let mut path = path.to_vec();
+        // A name may come through several files.
+        for _ in 0..files.len() {
+            let known = (0..=path.len())
+                .rev()
+                .find(|&most| modules.contains_key(&path[..most]))?;
+            let place = path[..known].to_vec();
+            let from = path
+                .get(known)
+                .and_then(|name| taken.get(&(place.clone(), *name)));
+            match from {
+                Some(from) if *from != path => path.clone_from(from),
+                _ => return modules.get(&place).copied(),
+            }
+        }
+        None
     };
     let mut arrows = BTreeMap::new();
     for (file, text) in files {
         let own = module(file);
         let used = arrows.entry(&file[..]).or_insert_with(BTreeSet::new);
-        for path in paths_from(text, "crate")
-            .into_iter()
-            .chain(paths_from(text, "super"))
-        {
-            let ups = path.iter().take_while(|part| **part == "super").count();
-            let mut absolute = match ups {
-                0 => Vec::new(),
-                _ => own[..own.len().saturating_sub(ups)].to_vec(),
-            };
-            absolute.extend(&path[ups.max(1)..]);
-            let found = target(&absolute).filter(|found| !module(found).starts_with(&own));
-            used.extend(found);
+        let (up, down) = (paths_from(text, "super"), paths_from(text, "crate"));
+        for path in up.iter().chain(&down) {
+            let found = target(&absolute(&own, path));
+            used.extend(found.filter(|found| !module(found).starts_with(&own)));
         }
     }
     arrows
@@ -146,7 +155,7 @@ fn a_circle_would_be_seen() {
             "a/mod.rs",
             "mod c; mod d; pub use c::{C, E}; use self::d::D;",
         ),
-        file("a/c.rs", "use super::{d::D, C};"),
+        file("a/c.rs", "use super::{D, C};"),
         file("a/d.rs", "fn d() { super::super::b::b() }"),
         file("b.rs", "use crate::{a::{self, E}, x};"),
     ];

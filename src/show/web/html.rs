@@ -32,8 +32,10 @@ impl Html {
         let mut pieces = markup.split("{}");
         self.raw(pieces.next().unwrap_or_default());
         debug_assert_eq!(pieces.clone().count(), texts.len(), "{markup}");
-        for (piece, text) in pieces.zip(texts) {
-            self.text(text);
+        // A text too few must not cost the tags behind it.
+        let mut texts = texts.iter();
+        for piece in pieces {
+            texts.next().into_iter().for_each(|text| self.text(text));
             self.raw(piece);
         }
     }

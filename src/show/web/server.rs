@@ -15,7 +15,7 @@ use super::client::ConnectionLimits;
 use super::connections::{Connections, FIRST_READ};
 use super::web_config::WebConfig;
 
-pub use super::bind::bind;
+pub use super::bind::{BindError, bind};
 
 /// How long to let be what the kernel refuses; descriptors or memory may be free again by then
 /// (`a_scrape_is_answered_though_silent_clients_took_every_descriptor`).
@@ -91,9 +91,10 @@ impl Door {
                     let _ = stream.set_nodelay(true);
                     return Some(stream);
                 }
-                // The client is gone, and the next call has the next (do_accept in net/socket.c
-                // hands out no other error of the connection).
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                // The client is gone, and the next call has the next: do_accept in net/socket.c
+                // hands out no other error of the connection. accept(2) speaks of more, and of
+                // the others the pause takes care.
+                Err(error) if is_lost(&error) => {
                     tracing::debug!(%error, "a connection was lost before it was accepted");
                 }
                 Err(error) => {
@@ -119,6 +120,11 @@ impl Door {
         })
         .await
     }
+}
+
+fn is_lost(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset)
 }
 
 #[cfg(test)]

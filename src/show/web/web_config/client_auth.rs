@@ -17,33 +17,47 @@ use tokio_rustls::rustls::{
 
 use super::san;
 
-/// What `client_auth_type` asks of a client.
-#[derive(Clone, Copy)]
-pub struct Policy {
-    /// A certificate is asked for.
-    pub asks: bool,
-    /// One must be given.
-    pub is_mandatory: bool,
-    /// One of ours must have signed it; else it may be anybody.
-    pub verifies: bool,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// None is asked for.
+    NoClientCert,
+    /// One may be given, whoever signed it.
+    RequestClientCert,
+    /// One must be given, whoever signed it.
+    RequireAnyClientCert,
+    /// One may be given, and one of ours must have signed it.
+    VerifyClientCertIfGiven,
+    /// One must be given, and one of ours must have signed it.
+    RequireAndVerifyClientCert,
 }
 
 impl Policy {
     pub fn named(name: &str) -> Option<Self> {
-        let (asks, is_mandatory, verifies) = match name {
-            "NoClientCert" => (false, false, false),
-            "RequestClientCert" => (true, false, false),
+        Some(match name {
+            "NoClientCert" => Self::NoClientCert,
+            "RequestClientCert" => Self::RequestClientCert,
             // The toolkit takes its old name, too.
-            "RequireAnyClientCert" | "RequireClientCert" => (true, true, false),
-            "VerifyClientCertIfGiven" => (true, false, true),
-            "RequireAndVerifyClientCert" => (true, true, true),
+            "RequireAnyClientCert" | "RequireClientCert" => Self::RequireAnyClientCert,
+            "VerifyClientCertIfGiven" => Self::VerifyClientCertIfGiven,
+            "RequireAndVerifyClientCert" => Self::RequireAndVerifyClientCert,
             _ => return None,
-        };
-        Some(Self {
-            asks,
-            is_mandatory,
-            verifies,
         })
+    }
+
+    /// Whether a client must have one.
+    pub fn is_mandatory(self) -> bool {
+        matches!(
+            self,
+            Self::RequireAnyClientCert | Self::RequireAndVerifyClientCert
+        )
+    }
+
+    /// Whether a signature by one of ours is wanted.
+    pub fn verifies(self) -> bool {
+        matches!(
+            self,
+            Self::VerifyClientCertIfGiven | Self::RequireAndVerifyClientCert
+        )
     }
 }
 
@@ -72,13 +86,13 @@ impl Clients {
         let (roots, provider) = (Arc::new(roots), Arc::clone(provider));
         let algorithms = provider.signature_verification_algorithms;
         let builder = WebPkiClientVerifier::builder_with_provider(roots, provider);
-        let chain = policy.verifies.then(|| builder.build()).transpose();
+        let chain = policy.verifies().then(|| builder.build()).transpose();
         Ok(Self {
             chain: chain.map_err(|error| error.to_string())?,
             hints,
             algorithms,
             // Without a certificate there is no name: Go refuses that client, too.
-            mandatory: policy.is_mandatory || allowed_sans.is_some(),
+            mandatory: policy.is_mandatory() || allowed_sans.is_some(),
             allowed_sans,
         })
     }

@@ -53,7 +53,7 @@ pub fn server(
 /// Whether a client needs a certificate.
 pub fn demands_certificate(tls: &Tls) -> bool {
     let policy = Policy::named(&tls.client_auth);
-    policy.is_some_and(|policy| policy.is_mandatory) || tls.client_allowed_sans.is_some()
+    policy.is_some_and(Policy::is_mandatory) || tls.client_allowed_sans.is_some()
 }
 
 /// What is there, and where it was said, for an error.
@@ -115,15 +115,15 @@ fn clients(
         }
     }
     match policy {
-        Policy { asks: false, .. } if tls.client_ca.is_some() => Err(
+        Policy::NoClientCert if tls.client_ca.is_some() => Err(
             "tls_server_config: client_ca_file has no effect without client_auth_type; write RequireAndVerifyClientCert, or leave client_ca_file out".to_owned(),
         ),
-        Policy { asks: false, .. } if tls.client_allowed_sans.is_some() => Err(
+        Policy::NoClientCert if tls.client_allowed_sans.is_some() => Err(
             "tls_server_config: client_allowed_sans has no effect without client_auth_type; write RequireAndVerifyClientCert, or leave client_allowed_sans out".to_owned(),
         ),
-        Policy { asks: false, .. } => Ok(None),
+        Policy::NoClientCert => Ok(None),
         // Go would take every public authority of the system for ours.
-        _ if policy.verifies && tls.client_ca.is_none() => Err(format!(
+        _ if policy.verifies() && tls.client_ca.is_none() => Err(format!(
             "tls_server_config: client_auth_type {} needs client_ca_file: whose signatures are to be verified?",
             tls.client_auth
         )),
