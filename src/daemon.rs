@@ -238,7 +238,7 @@ pub(crate) fn surveyor(config: &Config) -> Result<Surveyor> {
     let surveyor = Surveyor::new(
         survey_limits(config)?,
         Procfs::new(&config.procfs.root),
-        SockDiag::new(),
+        SockDiag::default(),
     )
     .on(features);
     Ok(match config.poll.probe_ports {

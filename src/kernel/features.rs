@@ -135,6 +135,6 @@ fn each(what: Dump, mut each: impl FnMut(SocketRecord<'_>)) -> Option<()> {
         timeout: TIMEOUT,
         stop: &AtomicBool::new(false),
     };
-    let dumped = SockDiag::new().dump_records(what, deadline, &mut each);
+    let dumped = SockDiag::default().dump_records(what, deadline, &mut each);
     dumped.ok()
 }

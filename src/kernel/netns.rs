@@ -3,7 +3,7 @@
 //! Only the collector thread ever enters one, and it looks where it is before
 //! it reads: a number of one namespace must never stand under another's name.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::linux::fs::MetadataExt;
@@ -39,7 +39,7 @@ impl NamespaceId {
     /// # Errors
     /// When `/proc` is not mounted, or hides the thread's own entry.
     pub fn current() -> io::Result<Self> {
-        std::fs::metadata(OWN).map(|file| Self::of(&file))
+        Self::of_file(Path::new(OWN))
     }
 
     /// Of a file that stands for a namespace, such as one below `/run/netns`. What
@@ -48,14 +48,11 @@ impl NamespaceId {
     /// # Errors
     /// When there is no such file, or this process may not look at it.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        std::fs::metadata(path).map(|file| Self::of(&file))
-    }
-
-    fn of(file: &Metadata) -> Self {
-        Self {
+        let file = std::fs::metadata(path)?;
+        Ok(Self {
             device: file.st_dev(),
             inode: file.st_ino(),
-        }
+        })
     }
 
     /// Whether both are files of one nsfs.
