@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::socket::getsockopt;
 use nix::{getsockopt_impl, sockopt_impl};
@@ -77,10 +78,10 @@ impl NamespaceId {
 }
 
 /// The way into a namespace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Door {
     /// Held open: the namespace lives as long as this does.
-    Open(File),
+    Open(Arc<File>),
     /// Opened at each visit, so that the namespace can go when all else has left it.
     At(PathBuf),
 }
@@ -91,7 +92,7 @@ impl Door {
     /// # Errors
     /// When `/proc` is not mounted, or hides the thread's own entry.
     pub fn here() -> io::Result<Self> {
-        File::open(OWN).map(Self::Open)
+        Ok(Self::Open(Arc::new(File::open(OWN)?)))
     }
 
     /// Moves the calling thread into the namespace behind it. Whoever reads there checks
