@@ -62,10 +62,15 @@ impl Finder {
             let patterns = texts.iter().filter_map(|text| Pattern::new(text).ok());
             patterns.collect()
         };
+        let directories = directories.iter().map(|path| Directory {
+            path: path.clone(),
+            changed: None,
+            files: Vec::new(),
+        });
         Self {
             own,
             own_name: own_name.to_owned(),
-            directories: directories.iter().cloned().map(Directory::new).collect(),
+            directories: directories.collect(),
             include: patterns(include),
             exclude: patterns(exclude),
             proc: proc.to_owned(),
@@ -201,14 +206,6 @@ struct Directory {
 impl Directory {
     /// A change may come within the same tick of the file system's clock as the look at it.
     const SETTLED: Duration = Duration::from_secs(2);
-
-    fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            changed: None,
-            files: Vec::new(),
-        }
-    }
 
     /// Whether it was read anew, for there may be others than last time. One that is not there
     /// is empty: no container has been yet.

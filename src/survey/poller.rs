@@ -116,15 +116,13 @@ impl<T: Transport> Poller<T> {
             return cost;
         }
         let tick = schedule.tick();
+        let has_hung = !namespace.is_own && !namespace.is_dumped();
         namespace.turns = Turns {
             dumped: Some(tick),
             refreshed: Some(tick),
             cost: Some(cost),
-            rests_until: None,
+            rests_until: has_hung.then(|| tick + schedule.rest(started.elapsed())),
         };
-        if !namespace.is_own && !namespace.is_dumped() {
-            namespace.turns.rests_until = Some(tick + schedule.rest(started.elapsed()));
-        }
         tell_failures(&self.own, namespace, true);
         for _ in interrupted..self.surveyor.interrupted() {
             self.own.count_error("sockets", "interrupted");

@@ -169,11 +169,11 @@ impl Schedule {
         let (reason, _, at) = due.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))?;
         let is_dear = self.interval > self.pace.interval;
         let dumps = match reason {
-            Reason::First => 0,
+            Reason::First => return Some(at),
             Reason::Routine if is_dear || !candidates[at].matters() => 2,
             Reason::Routine | Reason::Urgent | Reason::Overdue => 1,
         };
-        let can = dumps == 0 || self.budget.affords(dumps, candidates[at].cost);
+        let can = self.budget.affords(dumps, candidates[at].cost);
         can.then_some(at)
     }
 
