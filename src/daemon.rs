@@ -217,7 +217,7 @@ pub fn roster(config: &Config) -> Result<Roster> {
         return Ok(Roster::of(own));
     }
     let finder = Finder::new(
-        (own.id(), &own.name),
+        (own.id, &own.name),
         &netns.directories,
         [&netns.include, &netns.exclude],
         &config.procfs.root,
@@ -235,12 +235,9 @@ pub(crate) fn surveyor(config: &Config) -> Result<Surveyor> {
             "not offered by this kernel, or switched off"
         );
     }
-    let surveyor = Surveyor::new(
-        survey_limits(config)?,
-        Procfs::new(&config.procfs.root),
-        SockDiag::new(),
-    )
-    .on(features);
+    let (limits, procfs) = (survey_limits(config)?, Procfs::new(&config.procfs.root));
+    let mut surveyor = Surveyor::new(limits, procfs, SockDiag::default());
+    surveyor.features = features;
     Ok(match config.poll.probe_ports {
         true => surveyor.asking(connect_can_have),
         false => surveyor,

@@ -36,7 +36,7 @@ impl Observer {
     fn new() -> Self {
         let limits = survey_limits(&Config::default()).unwrap();
         Self {
-            surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new()),
+            surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::default()),
             namespace: Observed::own("host").unwrap(),
         }
     }

@@ -40,7 +40,7 @@ fn polls_without_end_gain_nothing() {
             .map(|last| Listener::at(format!("127.0.1.{last}:443").parse().unwrap()).unwrap())
             .collect();
         let limits = survey_limits(&Config::default()).unwrap();
-        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
+        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::default());
         let mut namespace = Namespace::own("host").unwrap();
         let mut history = History::default();
         let polls = std::env::var("SOCKDIAG_TEST_POLLS").map_or(POLLS, |n| n.parse().unwrap());

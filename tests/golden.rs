@@ -48,10 +48,10 @@ struct Observer {
 }
 
 fn observer(kernel: &Kernel, proc: &Path) -> Observer {
+    let mut surveyor = fake_kernel::surveyor(kernel, proc);
+    surveyor.cgroups = CgroupPaths::known([(SSH, SSH_PATH), (POD, POD_PATH)]);
     Observer {
-        surveyor: fake_kernel::surveyor(kernel, proc)
-            .with_cgroups(CgroupPaths::known([(SSH, SSH_PATH), (POD, POD_PATH)]))
-            .asking(|port| Ok(!BIND_FIRST.contains(&port))),
+        surveyor: surveyor.asking(|port| Ok(!BIND_FIRST.contains(&port))),
         namespace: Namespace::own("host").unwrap(),
     }
 }

@@ -53,7 +53,7 @@ impl Observer {
         let limits = survey_limits(&config).unwrap();
         Self {
             directory,
-            surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new()),
+            surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::default()),
             roster: roster(&config).unwrap(),
         }
     }

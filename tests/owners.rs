@@ -33,7 +33,7 @@ impl Polls {
     fn new() -> Self {
         let limits = survey_limits(&patience::config()).expect("limits");
         Self {
-            surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new()),
+            surveyor: Surveyor::new(limits, Procfs::new("/proc"), SockDiag::default()),
             namespace: Namespace::own("host").expect("procfs"),
         }
     }

@@ -98,7 +98,7 @@ fn it_writes_runs_and_connects_no_more_and_measures_the_same() {
                 assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
                 let limits = survey_limits(&patience::config()).unwrap();
-                let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
+                let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::default());
                 let mut namespace = Namespace::own("host").unwrap();
                 surveyor.dump(&mut namespace, &AtomicBool::new(false));
                 let ports = namespace.facts.ephemeral.measured().expect("measured");

@@ -3,8 +3,6 @@
 //! where mountinfo says that it is mounted. Whatever else lies there is not read.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -112,20 +110,6 @@ impl CgroupPaths {
         }
     }
 
-    /// As if it had looked in vain for this one.
-    pub fn without(mut self, id: u64) -> Self {
-        self.gone.insert(id);
-        self
-    }
-
-    /// As if a part of the tree was all that there is to see.
-    pub fn hidden() -> Self {
-        Self {
-            outcome: Outcome::Hidden,
-            ..Self::known([])
-        }
-    }
-
     pub fn get(&self, id: u64) -> Known<'_> {
         match self.paths.get(&id) {
             Some(path) => Known::Path(path),
@@ -159,25 +143,21 @@ pub fn mounts(text: &str) -> Vec<PathBuf> {
     lines.collect()
 }
 
-/// Space, tab, line feed and backslash are written in octal: `\040`.
+/// What the kernel writes in octal, and nothing else (`show_mountinfo`, fs/proc_namespace.c).
+/// The backslash comes last: what stands behind it is no escape then.
 fn unescaped(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, behind)) = rest.split_first() {
-        let octal = behind.get(..3).filter(|_| first == b'\\');
-        let octal = octal.and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &behind[3..];
-            }
-            None => {
-                bytes.push(first);
-                rest = behind;
-            }
-        }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
+    let escapes = [
+        (r"\040", " "),
+        (r"\011", "\t"),
+        (r"\012", "\n"),
+        (r"\134", r"\"),
+    ];
+    let text = escapes
+        .into_iter()
+        .fold(text.to_owned(), |text, (octal, plain)| {
+            text.replace(octal, plain)
+        });
+    text.into()
 }
 
 /// Every directory below `root`, by its inode number.

@@ -29,9 +29,6 @@ pub const EVENTS: [(&str, &str, u16); 10] = [
     ("chain_toolong", "chaintoolong", 15),
 ];
 
-/// How many events there are at most.
-pub const EVENT_NAMES: usize = EVENTS.len();
-
 /// NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET_STATS_CPU.
 const GET_STATS_CPU: u16 = 1 << 8 | 4;
 /// `struct nfgenmsg`: family unspecified, version 0, resource 0.
@@ -94,16 +91,11 @@ pub fn parse_stat(text: &str) -> Option<Events> {
             return None;
         }
     }
-    let sum = |column: &str| {
-        names
-            .iter()
-            .position(|&name| name == column)
-            .map(|at| sums[at])
-    };
-    let events: Events = EVENTS
-        .iter()
-        .filter_map(|&(event, column, _)| Some((event, sum(column)?)))
-        .collect();
+    let events = EVENTS.iter().filter_map(|&(event, column, _)| {
+        let at = names.iter().position(|&name| name == column)?;
+        Some((event, sums[at]))
+    });
+    let events: Events = events.collect();
     (!events.is_empty()).then_some(events)
 }
 
@@ -118,17 +110,12 @@ pub fn events_from(transport: impl Transport, stop: &AtomicBool) -> Result<Event
         payload: &NFGENMSG,
     };
     let mut sums = [None; EVENTS.len()];
-    dumper.dump(
-        &request,
-        Deadline {
-            timeout: TIMEOUT,
-            stop,
-        },
-        |cpu| add_cpu(&mut sums, cpu),
-    )?;
-    Ok(EVENTS
-        .iter()
-        .zip(sums)
+    let timeout = TIMEOUT;
+    dumper.dump(&request, Deadline { timeout, stop }, |cpu| {
+        add_cpu(&mut sums, cpu)
+    })?;
+    let events = EVENTS.iter().zip(sums);
+    Ok(events
         .filter_map(|(&(event, ..), sum)| Some((event, sum?)))
         .collect())
 }

@@ -51,15 +51,12 @@ impl KernelFeatures {
     pub fn probe(with_ports: bool) -> Self {
         let (socket_options, cgroup_id) = listener_attributes().unwrap_or_default();
         let port_probe = with_ports && can_ask().unwrap_or_default();
-        let freed = port_probe.then(port_probe::is_freed_after_bind);
+        let freed = port_probe.then(|| port_probe::is_freed_after_bind().ok());
         Self {
             bound_only_sockets: sees_bound_only().unwrap_or_default(),
             port_probe,
-            port_freed_after_bind: match freed {
-                Some(Ok(freed)) => freed,
-                // No port is free to try it with, or it cannot be asked about.
-                _ => release() >= Some((6, 18)),
-            },
+            // No port may be free to try it with, or it cannot be asked about.
+            port_freed_after_bind: freed.flatten().unwrap_or(release() >= Some((6, 18))),
             time_wait_reuse_delay: Path::new("/proc/sys/net/ipv4/tcp_tw_reuse_delay").exists(),
             socket_options,
             cgroup_id,
@@ -135,6 +132,6 @@ fn each(what: Dump, mut each: impl FnMut(SocketRecord<'_>)) -> Option<()> {
         timeout: TIMEOUT,
         stop: &AtomicBool::new(false),
     };
-    let dumped = SockDiag::new().dump_records(what, deadline, &mut each);
+    let dumped = SockDiag::default().dump_records(what, deadline, &mut each);
     dumped.ok()
 }

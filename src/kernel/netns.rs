@@ -3,11 +3,12 @@
 //! Only the collector thread ever enters one, and it looks where it is before
 //! it reads: a number of one namespace must never stand under another's name.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::socket::getsockopt;
 use nix::{getsockopt_impl, sockopt_impl};
@@ -39,7 +40,7 @@ impl NamespaceId {
     /// # Errors
     /// When `/proc` is not mounted, or hides the thread's own entry.
     pub fn current() -> io::Result<Self> {
-        std::fs::metadata(OWN).map(|file| Self::of(&file))
+        Self::of_file(Path::new(OWN))
     }
 
     /// Of a file that stands for a namespace, such as one below `/run/netns`. What
@@ -48,14 +49,11 @@ impl NamespaceId {
     /// # Errors
     /// When there is no such file, or this process may not look at it.
     pub fn of_file(path: &Path) -> io::Result<Self> {
-        std::fs::metadata(path).map(|file| Self::of(&file))
-    }
-
-    fn of(file: &Metadata) -> Self {
-        Self {
+        let file = std::fs::metadata(path)?;
+        Ok(Self {
             device: file.st_dev(),
             inode: file.st_ino(),
-        }
+        })
     }
 
     /// Whether both are files of one nsfs.
@@ -80,10 +78,10 @@ impl NamespaceId {
 }
 
 /// The way into a namespace.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Door {
     /// Held open: the namespace lives as long as this does.
-    Open(File),
+    Open(Arc<File>),
     /// Opened at each visit, so that the namespace can go when all else has left it.
     At(PathBuf),
 }
@@ -94,7 +92,7 @@ impl Door {
     /// # Errors
     /// When `/proc` is not mounted, or hides the thread's own entry.
     pub fn here() -> io::Result<Self> {
-        File::open(OWN).map(Self::Open)
+        Ok(Self::Open(Arc::new(File::open(OWN)?)))
     }
 
     /// Moves the calling thread into the namespace behind it. Whoever reads there checks

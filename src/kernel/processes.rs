@@ -36,7 +36,7 @@ pub fn find(
         .collect();
     let mut inodes = Inodes::new();
     let sockets = Dump::TcpSockets { bound: false };
-    SockDiag::new().dump_records(sockets, deadline, &mut |record| {
+    SockDiag::default().dump_records(sockets, deadline, &mut |record| {
         let socket = record.socket();
         let route = Route {
             source: socket.addresses.local(),

@@ -149,13 +149,8 @@ pub fn parse_port_list(text: &str) -> Option<Vec<PortRange>> {
 
 /// Three numbers of pages: `tcp_mem`.
 pub fn parse_three(text: &str) -> Option<[u64; 3]> {
-    let mut numbers = text.split_ascii_whitespace().map(str::parse);
-    let three = [
-        numbers.next()?.ok()?,
-        numbers.next()?.ok()?,
-        numbers.next()?.ok()?,
-    ];
-    numbers.next().is_none().then_some(three)
+    let numbers = text.split_ascii_whitespace().map(|word| word.parse().ok());
+    numbers.collect::<Option<Vec<_>>>()?.try_into().ok()
 }
 
 /// `net/sockstat`: lines of a name and pairs of word and number,

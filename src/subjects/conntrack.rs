@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 
 use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits, metrics};
-use crate::kernel::ctnetlink::{EVENT_NAMES, Events, EventsError, read_events};
+use crate::kernel::ctnetlink::{self, Events, EventsError, read_events};
 use crate::kernel::procfs::Procfs;
 use crate::model::pool::Pool;
 
@@ -58,7 +58,7 @@ impl Subject for Conntrack {
     }
 
     fn series(_limits: &SubjectLimits) -> usize {
-        METRICS.len() - 1 + EVENT_NAMES
+        METRICS.len() - 1 + ctnetlink::EVENTS.len()
     }
 }
 

@@ -38,18 +38,17 @@ impl Activity {
             return Ok(None);
         };
         let v6 = v6.unwrap_or_default();
-        let sockets = Self {
-            tcp_sockets: v4.0 + v6.0,
-            udp_sockets: v4.1 + v6.1,
-            connects: None,
+        let (tcp_sockets, udp_sockets) = (v4.0 + v6.0, v4.1 + v6.1);
+        let has_few = tcp_sockets < few;
+        let connects = if has_few {
+            None
+        } else {
+            read_connects(procfs)?
         };
-        if sockets.tcp_sockets < few {
-            return Ok(Some(sockets));
-        }
-        let connects = read_connects(procfs)?;
-        Ok(connects.map(|connects| Self {
-            connects: Some(connects),
-            ..sockets
+        Ok((has_few || connects.is_some()).then_some(Self {
+            tcp_sockets,
+            udp_sockets,
+            connects,
         }))
     }
 }

@@ -62,10 +62,15 @@ impl Finder {
             let patterns = texts.iter().filter_map(|text| Pattern::new(text).ok());
             patterns.collect()
         };
+        let directories = directories.iter().map(|path| Directory {
+            path: path.clone(),
+            changed: None,
+            files: Vec::new(),
+        });
         Self {
             own,
             own_name: own_name.to_owned(),
-            directories: directories.iter().map(Directory::new).collect(),
+            directories: directories.collect(),
             include: patterns(include),
             exclude: patterns(exclude),
             proc: proc.to_owned(),
@@ -87,15 +92,13 @@ impl Finder {
             return None;
         }
         let mut found = BTreeMap::new();
-        for (name, path, id) in self.directories.iter().flat_map(|one| &one.files) {
-            let file = || self.found(*id, Some(name.clone()), path.clone());
-            found.entry(*id).or_insert_with(file);
-        }
-        for (&id, process) in &self.processes {
-            let path = || process.path.clone();
-            found
-                .entry(id)
-                .or_insert_with(|| self.found(id, None, path()));
+        let files = self.directories.iter().flat_map(|one| &one.files);
+        let files = files.map(|(name, path, id)| (*id, Some(name), path));
+        let processes = self.processes.iter();
+        let processes = processes.map(|(id, process)| (*id, None, &process.path));
+        for (id, file, path) in files.chain(processes) {
+            let one = || self.found(id, file, path.clone());
+            found.entry(id).or_insert_with(one);
         }
         found.remove(&self.own);
         let mut found: Vec<_> = found.into_values().collect();
@@ -113,7 +116,9 @@ impl Finder {
     pub fn look_again(&mut self) {
         self.is_stale = true;
         self.next_scan = Instant::now();
-        self.directories.iter_mut().for_each(Directory::forget);
+        for directory in &mut self.directories {
+            directory.changed = None;
+        }
     }
 
     /// Whether others are there than last time.
@@ -149,28 +154,23 @@ impl Finder {
         has_changed || !before.is_empty()
     }
 
-    fn found(&self, id: NamespaceId, file: Option<String>, path: PathBuf) -> Found {
-        let owner = self.processes.get(&id).map(|process| &process.owner);
-        let kind = match file {
-            Some(_) => Kind::Named,
-            None => Kind::Process,
-        };
-        let container = || owner?.short_container_id().map(str::to_owned);
-        let name = file.or_else(container);
-        let text = |of: fn(&CgroupOwner) -> &Option<String>| {
-            owner
-                .and_then(|owner| of(owner).clone())
-                .unwrap_or_default()
-        };
+    fn found(&self, id: NamespaceId, file: Option<&String>, path: PathBuf) -> Found {
+        let process = self.processes.get(&id);
+        let owner = process.map(|process| process.owner.clone());
+        let owner = owner.unwrap_or_default();
+        let name = file.map(String::as_str).or(owner.short_container_id());
         Found {
             id,
-            name: name.unwrap_or_else(|| format!("net-{}", id.inode)),
+            name: name.map_or_else(|| format!("net-{}", id.inode), str::to_owned),
             path,
             identity: Identity {
                 inode: id.inode,
-                kind,
-                container_id: text(|owner| &owner.container_id),
-                pod_uid: text(|owner| &owner.pod_uid),
+                kind: match file {
+                    Some(_) => Kind::Named,
+                    None => Kind::Process,
+                },
+                container_id: owner.container_id.unwrap_or_default(),
+                pod_uid: owner.pod_uid.unwrap_or_default(),
             },
         }
     }
@@ -206,18 +206,6 @@ struct Directory {
 impl Directory {
     /// A change may come within the same tick of the file system's clock as the look at it.
     const SETTLED: Duration = Duration::from_secs(2);
-
-    fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into(),
-            changed: None,
-            files: Vec::new(),
-        }
-    }
-
-    fn forget(&mut self) {
-        self.changed = None;
-    }
 
     /// Whether it was read anew, for there may be others than last time. One that is not there
     /// is empty: no container has been yet.

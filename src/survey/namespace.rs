@@ -25,7 +25,7 @@ const BOUND_EVERY: u32 = 4;
 pub struct Namespace {
     /// What its metrics carry as the label `netns`.
     pub name: String,
-    pub(super) id: NamespaceId,
+    pub id: NamespaceId,
     pub(super) identity: Identity,
     pub(super) door: Door,
     /// Whether it is the exporter's own.
@@ -106,29 +106,11 @@ impl Namespace {
 
     /// Another namespace has taken the inode: nothing that was remembered is of it.
     pub(super) fn forget(&mut self) {
-        let Self {
-            name: _,
-            id: _,
-            identity: _,
-            door: _,
-            is_own: _,
-            cookie: _,
-            memories,
-            bound,
-            watch,
-            history,
-            facts,
-            dumps,
-            told,
-            turns,
-        } = self;
-        (*memories, *bound, *watch) = Default::default();
-        (*history, *facts, *dumps) = Default::default();
-        (*told, *turns) = Default::default();
-    }
-
-    pub fn id(&self) -> NamespaceId {
-        self.id
+        let (name, identity) = (self.name.clone(), self.identity.clone());
+        *self = Self {
+            is_own: self.is_own,
+            ..Self::new(name, self.id, self.door.clone(), identity)
+        };
     }
 
     /// Whether its ports are far from gone, for all that is known without a dump.

@@ -15,7 +15,6 @@ use crate::kernel::netlink::transport::Transport;
 use crate::progress::Progress;
 use crate::self_metrics::SelfMetrics;
 use crate::snapshot::{INTERVALS, Published, Publisher, Snapshot};
-use crate::subjects::ports::bound::Bound;
 use crate::subjects::source::Source;
 
 /// Says to the collector thread that it should end.
@@ -62,7 +61,7 @@ impl<T: Transport> Poller<T> {
     /// The body of the collector thread.
     pub fn run(mut self) {
         let mut schedule = Schedule::new(self.pace.clone());
-        let mut published = Shown::default();
+        let mut published = Vec::new();
         self.own.set_interval(schedule.interval());
         while !self.stop.is_requested() {
             self.progress.mark();
@@ -76,8 +75,10 @@ impl<T: Transport> Poller<T> {
             self.surveyor.leave_for(&mut self.roster.all[0]);
             self.own.set_interval(schedule.interval());
             self.forget_old(&schedule);
-            if has_dumped || has_read || published.is_outdated(&self.roster.all) {
-                published = Shown::of(&self.roster.all);
+            let all = self.roster.all.iter();
+            let bounds: Vec<_> = all.map(|one| one.watch.highest()).collect();
+            if has_dumped || has_read || have_moved(&bounds, &published) {
+                published = bounds;
                 self.publish(schedule.interval());
             }
             self.stop.sleep_until(schedule.next_tick());
@@ -115,22 +116,17 @@ impl<T: Transport> Poller<T> {
             return cost;
         }
         let tick = schedule.tick();
+        let has_hung = !namespace.is_own && !namespace.is_dumped();
         namespace.turns = Turns {
             dumped: Some(tick),
             refreshed: Some(tick),
             cost: Some(cost),
-            rests_until: None,
+            rests_until: has_hung.then(|| tick + schedule.rest(started.elapsed())),
         };
-        if !namespace.is_own && !namespace.is_dumped() {
-            namespace.turns.rests_until = Some(tick + schedule.rest(started.elapsed()));
-        }
-        count_errors(&self.own, namespace, true);
+        tell_failures(&self.own, namespace, true);
         for _ in interrupted..self.surveyor.interrupted() {
             self.own.count_error("sockets", "interrupted");
         }
-        namespace
-            .told
-            .report(&namespace.name, namespace.is_own, &namespace.facts);
         cost
     }
 
@@ -148,10 +144,7 @@ impl<T: Transport> Poller<T> {
             }
             self.surveyor.refresh(namespace, &self.stop.0);
             namespace.turns.refreshed = Some(tick);
-            count_errors(&self.own, namespace, false);
-            namespace
-                .told
-                .report(&namespace.name, namespace.is_own, &namespace.facts);
+            tell_failures(&self.own, namespace, false);
             has_read = true;
         }
         has_read
@@ -191,13 +184,16 @@ impl<T: Transport> Poller<T> {
     }
 }
 
-/// A failing source counts once, under the first collector that needs it. What was not
-/// looked at again has not failed again.
-fn count_errors(own: &SelfMetrics, namespace: &Namespace, with_dump: bool) {
+/// Counts and logs them. A failing source counts once, under the first collector that needs
+/// it. What was not looked at again has not failed again.
+fn tell_failures(own: &SelfMetrics, namespace: &mut Namespace, with_dump: bool) {
     let is_fresh = |needs: &[Source]| with_dump || !needs.iter().any(|source| source.is_dump());
     for down in namespace.facts.failures_among(is_fresh) {
         own.count_error(down.collectors[0], down.failure.reason);
     }
+    namespace
+        .told
+        .report(&namespace.name, namespace.is_own, &namespace.facts);
 }
 
 /// A walk over the sockets of other namespaces, and a dump of its own, for each: what a
@@ -228,36 +224,17 @@ fn candidate(namespace: &Namespace, cost: Duration) -> Candidate {
     }
 }
 
-/// The bounds that were published last.
-#[derive(Default)]
-struct Shown(Vec<f64>);
+/// A bound that moves by less waits for the next publication.
+const STEP: f64 = 0.005;
 
-impl Shown {
-    /// A bound that moves by less waits for the next publication.
-    const STEP: f64 = 0.005;
-
-    fn of(namespaces: &[Namespace]) -> Self {
-        let bounds = namespaces.iter().map(|one| one.watch.bound);
-        Self(
-            bounds
-                .map(|bound| bound.map_or(0.0, Bound::highest))
-                .collect(),
-        )
-    }
-
-    fn is_outdated(&self, namespaces: &[Namespace]) -> bool {
-        let Self(now) = Self::of(namespaces);
-        let moved = |(now, then): (&f64, &f64)| (now - then).abs() >= Self::STEP;
-        now.len() != self.0.len() || now.iter().zip(&self.0).any(moved)
-    }
+fn have_moved(bounds: &[f64], published: &[f64]) -> bool {
+    let moved = |(now, then): (&f64, &f64)| (now - then).abs() >= STEP;
+    bounds.len() != published.len() || bounds.iter().zip(published).any(moved)
 }
 
 fn thread_cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(
-        time.tv_sec.unsigned_abs(),
-        time.tv_nsec.unsigned_abs() as u32,
-    )
+    Duration::try_from(time).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -71,7 +71,6 @@ impl Roster {
         self.is_even = !self.is_even;
         let mut at = 0_usize;
         self.all.retain_mut(|namespace| {
-            let is_own = at == 0;
             let has_turn = at.is_multiple_of(2) == self.is_even;
             at += 1;
             if has_many && !has_turn && namespace.is_known_quiet() {
@@ -83,16 +82,16 @@ impl Roster {
             // What has gone is looked for again, what cannot be entered is tried again when
             // others come or go. The exporter's own stays: its failure is told when its
             // files are read.
-            match error.kind() {
-                _ if is_own => return true,
+            let reason = match error.kind() {
+                _ if namespace.is_own => return true,
                 ErrorKind::NotFound => {
                     self.finder.iter_mut().for_each(Finder::look_again);
+                    return false;
                 }
-                ErrorKind::PermissionDenied => {
-                    *self.skipped.entry("not_permitted").or_default() += 1;
-                }
-                _ => *self.skipped.entry("failed").or_default() += 1,
-            }
+                ErrorKind::PermissionDenied => "not_permitted",
+                _ => "failed",
+            };
+            *self.skipped.entry(reason).or_default() += 1;
             false
         });
     }

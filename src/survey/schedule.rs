@@ -39,16 +39,12 @@ impl Pace {
     /// The interval of routine dumps, given the CPU time that one of each namespace
     /// takes.
     fn interval_for(&self, cost: Duration) -> Duration {
-        let at_duty = |duty: f64| {
-            let stretched = Duration::try_from_secs_f64(cost.as_secs_f64() / duty);
-            stretched.unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX)
-        };
-        let least = at_duty(self.max_duty);
+        let least = at_duty(cost, self.max_duty);
         if least <= self.interval {
             return self.interval;
         }
         let most = self.slow().max(least);
-        at_duty(self.max_duty * ROUTINE).min(most)
+        at_duty(cost, self.max_duty * ROUTINE).min(most)
     }
 
     /// The interval of routine dumps of quiet namespaces, and of looks at their files.
@@ -64,6 +60,12 @@ impl Pace {
             .div_ceil(self.tick.as_nanos().max(1));
         self.interval / u32::try_from(parts).unwrap_or(u32::MAX)
     }
+}
+
+/// The time of which so much work is this fraction.
+fn at_duty(work: Duration, duty: f64) -> Duration {
+    let time = Duration::try_from_secs_f64(work.as_secs_f64() / duty);
+    time.unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX)
 }
 
 /// A namespace that may be dumped.
@@ -146,19 +148,14 @@ impl Schedule {
 
     /// The interval and the budget, now that these namespaces are known.
     pub fn plan(&mut self, candidates: &[Candidate]) {
-        let cost = |of: fn(&Candidate) -> bool| -> Duration {
-            candidates
-                .iter()
-                .filter(|one| of(one))
-                .map(|one| one.cost)
-                .sum()
-        };
-        let (some, all) = (cost(Candidate::matters), cost(|_| true));
+        let costs = candidates.iter().map(|one| one.cost);
+        let (all, dearest): (Duration, _) = (costs.clone().sum(), costs.max());
+        let that_matter = candidates.iter().filter(|one| one.matters());
+        let some: Duration = that_matter.map(|one| one.cost).sum();
         self.interval = self.pace.interval_for(some);
         let part = |cost: Duration, interval: Duration| cost.as_secs_f64() / interval.as_secs_f64();
         let left = self.pace.max_duty - part(some, self.interval);
         self.all = part(all - some, self.pace.slow()) <= left * ROUTINE;
-        let dearest = candidates.iter().map(|one| one.cost).max();
         self.budget.accrue(self.tick, dearest.unwrap_or_default());
     }
 
@@ -172,11 +169,11 @@ impl Schedule {
         let (reason, _, at) = due.max_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)))?;
         let is_dear = self.interval > self.pace.interval;
         let dumps = match reason {
-            Reason::First => 0,
+            Reason::First => return Some(at),
             Reason::Routine if is_dear || !candidates[at].matters() => 2,
             Reason::Routine | Reason::Urgent | Reason::Overdue => 1,
         };
-        let can = dumps == 0 || self.budget.affords(dumps, candidates[at].cost);
+        let can = self.budget.affords(dumps, candidates[at].cost);
         can.then_some(at)
     }
 
@@ -215,8 +212,7 @@ impl Schedule {
 
     /// How long a dump is not to be tried again that failed after this time.
     pub fn rest(&self, took: Duration) -> Duration {
-        let rest = Duration::try_from_secs_f64(took.as_secs_f64() / self.pace.max_duty);
-        rest.unwrap_or(INTERVAL_MAX).min(INTERVAL_MAX)
+        at_duty(took, self.pace.max_duty)
     }
 
     /// When the next tick is. One that took longer is followed by the next at once;

@@ -46,10 +46,11 @@ pub struct Surveyor<T: Transport = KernelTransport> {
     limits: SurveyLimits,
     procfs: Procfs,
     sock_diag: SockDiag<T>,
-    features: KernelFeatures,
+    /// All that there are unless told otherwise.
+    pub features: KernelFeatures,
     ask: Option<Box<dyn Fn(u16) -> io::Result<bool> + Send>>,
     scratch: Scratch,
-    cgroups: CgroupPaths,
+    pub cgroups: CgroupPaths,
     /// Where the thread was seen last.
     place: Option<NamespaceId>,
 }
@@ -73,16 +74,6 @@ impl<T: Transport> Surveyor<T> {
             ask: None,
             place: None,
         }
-    }
-
-    /// Takes the kernel for one that has these.
-    pub fn on(self, features: KernelFeatures) -> Self {
-        Self { features, ..self }
-    }
-
-    /// Knows these cgroups already.
-    pub fn with_cgroups(self, cgroups: CgroupPaths) -> Self {
-        Self { cgroups, ..self }
     }
 
     /// Has the kernel asked whose a port is, by this.
@@ -177,18 +168,18 @@ impl<T: Transport> Surveyor<T> {
         let policy = with_dump.then(|| namespace.policy(&settings, ask));
         let allocated = self.allocated();
         if let Some(policy) = &policy {
+            let timeout = self.limits.dump_timeout;
+            let deadline = Deadline { timeout, stop };
             namespace.dumps = Some(Dumps {
                 tcp: Reading::take(|| {
-                    let dumped = self.dump_tcp(policy, &mut namespace.bound, stop);
+                    let dumped = self.dump_tcp(policy, &mut namespace.bound, deadline);
                     dumped.map_err(|error| Missing::dump(Source::TcpSockets, &error))
                 }),
                 udp: Reading::take(|| {
-                    let dumped = self.dump_udp(policy, stop);
+                    let dumped = self.dump_udp(policy, deadline);
                     dumped.map_err(|error| Missing::dump(Source::UdpSockets, &error))
                 }),
             });
-        }
-        if policy.is_some() {
             let cgroups = self.scratch.tcp.cgroups.cgroups();
             self.cgroups
                 .find(cgroups.iter().map(|count| count.id), stop);
@@ -258,21 +249,13 @@ impl<T: Transport> Surveyor<T> {
             .saturating_sub(dumped)
     }
 
-    fn deadline<'d>(&self, stop: &'d AtomicBool) -> Deadline<'d> {
-        Deadline {
-            timeout: self.limits.dump_timeout,
-            stop,
-        }
-    }
-
     /// Listeners first, so that direction is known when the others pass by.
     fn dump_tcp(
         &mut self,
         policy: &PortPolicy,
         memory: &mut BoundMemory,
-        stop: &AtomicBool,
+        deadline: Deadline<'_>,
     ) -> Result<(), DumpError> {
-        let deadline = self.deadline(stop);
         let Scratch { listeners, tcp, .. } = &mut self.scratch;
         self.sock_diag.dump(
             Dump::TcpListeners,
@@ -304,8 +287,7 @@ impl<T: Transport> Surveyor<T> {
         dumped
     }
 
-    fn dump_udp(&mut self, policy: &PortPolicy, stop: &AtomicBool) -> Result<(), DumpError> {
-        let deadline = self.deadline(stop);
+    fn dump_udp(&mut self, policy: &PortPolicy, deadline: Deadline<'_>) -> Result<(), DumpError> {
         self.sock_diag.dump(
             Dump::Udp,
             deadline,

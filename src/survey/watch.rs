@@ -65,7 +65,12 @@ impl Watch {
 
     /// Whether the ports are far from gone, for all that is known without a dump.
     pub fn is_quiet(&self) -> bool {
-        self.bound.map_or(0.0, Bound::highest) < QUIET
+        self.highest() < QUIET
+    }
+
+    /// How full the ports can be; 0 where the kernel does not say.
+    pub fn highest(&self) -> f64 {
+        self.bound.unwrap_or_default().highest()
     }
 
     /// Nothing could be read.

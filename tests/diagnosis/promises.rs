@@ -131,7 +131,7 @@ fn ports_run_out_when_foretold() {
         set_port_range(40000, 40099);
         let listener = Listener::at(address("127.9.0.1:443")).unwrap();
         let limits = survey_limits(&Config::default()).unwrap();
-        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::new());
+        let mut surveyor = Surveyor::new(limits, Procfs::new("/proc"), SockDiag::default());
         let mut namespace = Observed::own("host").unwrap();
         let mut history = History::default();
         let (start, running) = (Instant::now(), AtomicBool::new(false));

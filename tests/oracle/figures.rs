@@ -144,9 +144,9 @@ impl Oracle {
         let config = patience::config();
         let limits = daemon::survey_limits(&config).expect("limits that fit");
         let procfs = Procfs::new(&config.procfs.root);
-        let surveyor = Surveyor::new(limits, procfs, SockDiag::new())
-            .on(KernelFeatures::probe(true))
-            .asking(connect_can_have);
+        let mut surveyor =
+            Surveyor::new(limits, procfs, SockDiag::default()).asking(connect_can_have);
+        surveyor.features = KernelFeatures::probe(true);
         Self(Some((surveyor, Namespace::own("host").expect("/proc"))))
     }
 

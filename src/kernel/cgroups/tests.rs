@@ -6,6 +6,22 @@ use crate::fake_kernel::proc_tree;
 
 static NEVER: AtomicBool = AtomicBool::new(false);
 
+impl CgroupPaths {
+    /// As if it had looked in vain for this one.
+    pub fn without(mut self, id: u64) -> Self {
+        self.gone.insert(id);
+        self
+    }
+
+    /// As if a part of the tree was all that there is to see.
+    pub fn hidden() -> Self {
+        Self {
+            outcome: Outcome::Hidden,
+            ..Self::known([])
+        }
+    }
+}
+
 /// Every directory of a tree by its inode number.
 fn found(root: &Path) -> BTreeMap<u64, String> {
     let mut paths = BTreeMap::new();

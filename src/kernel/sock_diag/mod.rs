@@ -25,17 +25,10 @@ pub struct SockDiag<W = KernelTransport> {
     interrupted: u64,
 }
 
-impl SockDiag<KernelTransport> {
-    /// For the namespace of the calling thread. The socket is opened by the
-    /// first dump, and anew after every failure.
-    pub fn new() -> Self {
-        Self::with(|| KernelTransport::open(NETLINK_SOCK_DIAG))
-    }
-}
-
-impl Default for SockDiag<KernelTransport> {
+/// For the namespace of the calling thread.
+impl Default for SockDiag {
     fn default() -> Self {
-        Self::new()
+        Self::with(|| KernelTransport::open(NETLINK_SOCK_DIAG))
     }
 }
 
