@@ -142,10 +142,13 @@ impl<T: Transport> Surveyor<T> {
         let cookie = netns::cookie();
         if cookie.is_none() || namespace.cookie != cookie {
             namespace.id.ensure_current(&namespace.name)?;
-            if namespace.cookie.is_some() {
-                namespace.forget();
+            // Without a descriptor there is no cookie for a while.
+            if cookie.is_some() {
+                if namespace.cookie.is_some() {
+                    namespace.forget();
+                }
+                namespace.cookie = cookie;
             }
-            namespace.cookie = cookie;
         }
         self.place = Some(namespace.id);
         Ok(())

@@ -1,12 +1,13 @@
 //! Little of what a process needs: descriptors, processor time, peace from signals.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use socket2::SockRef;
 
 use super::exporter::{DEFAULT, Exporter, address, patience, promptly, status};
 use crate::support::exposition::Exposition;
@@ -93,6 +94,43 @@ fn without_a_descriptor_collectors_fail_and_come_back() {
             exporter.process.log()
         );
         assert_eq!(status(DEFAULT, "/-/ready"), Some(200));
+        assert!(exporter.stop(Signal::TERM).0.success());
+    });
+}
+
+/// The namespace is known by a cookie, which takes a descriptor to read.
+#[test]
+fn without_a_descriptor_nothing_is_forgotten() {
+    let name = "daemon::scarcity::without_a_descriptor_nothing_is_forgotten";
+    in_netns(name, &[], || {
+        let toml = "[poll]\ninterval = \"200ms\"\nmax_duty = 1.0\npeak_window = \"1h\"\n";
+        let mut exporter = Exporter::configured(toml);
+        exporter.wait_ready(DEFAULT);
+        let mut client = TcpStream::connect(DEFAULT).unwrap();
+        let peak = |page: &Exposition| {
+            let labels = [("protocol", "tcp"), ("scope", "destination")];
+            let mut peaks = page.matching("sockdiag_ephemeral_utilization_peak_ratio", &labels);
+            peaks.next().map(|(_, peak)| peak)
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let connections: Vec<_> = (0..50).map(|_| TcpStream::connect(at).unwrap()).collect();
+        let is_high = |page: &Exposition| peak(page).is_some_and(|peak| peak > 0.001);
+        assert!(tools::wait_until(patience(), || is_high(&scrape(
+            &mut client
+        ))));
+        for connection in connections {
+            // Reset, so that no TIME_WAIT keeps the ports.
+            let option = SockRef::from(&connection).set_linger(Some(Duration::ZERO));
+            option.unwrap();
+        }
+        let all = allow_descriptors(pid(&exporter), 3);
+        let fails = || peak(&scrape(&mut client)).is_none();
+        assert!(tools::wait_until(patience(), fails));
+        allow_descriptors(pid(&exporter), all);
+        let recovers = || peak(&scrape(&mut client)).is_some();
+        assert!(tools::wait_until(patience(), recovers));
+        assert!(is_high(&scrape(&mut client)));
         assert!(exporter.stop(Signal::TERM).0.success());
     });
 }
