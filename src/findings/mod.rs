@@ -21,7 +21,6 @@ use crate::model::pool::Pool;
 use crate::model::state::StateCounts;
 use crate::subjects::Facts;
 
-pub use destinations::subject as toward;
 pub use growth::{History, Trends};
 pub use sockets::queue_subject;
 

@@ -201,7 +201,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     for row in ports.destinations.worst_first().into_iter().take(ROWS) {
         let pool = ports.capacity.toward(row.blocked());
         table.row([
-            &endpoint(row.destination, row.port),
+            &row.endpoint(),
             &row.source_label(),
             &row.used,
             &row.reusable,

@@ -16,6 +16,7 @@ use crate::count::keys::{Keys, Tabled};
 use crate::count::policy::RECENT_MS;
 use crate::count::tcp::TcpCount;
 use crate::kernel::netns::device_name;
+use crate::model::figures::endpoint;
 use crate::model::socket::Direction;
 use crate::model::state::{State, StateCounts};
 use crate::subjects::limits::Floor;
@@ -65,6 +66,16 @@ impl Destination {
             Some(device) => format!("{}%{device}", self.source),
             None => self.source.to_string(),
         }
+    }
+
+    /// `10.0.0.5:443`.
+    pub fn endpoint(&self) -> String {
+        endpoint(self.destination, self.port)
+    }
+
+    /// Toward whom, from where: `10.0.0.5:443 from 10.0.0.1`.
+    pub fn toward(&self) -> String {
+        format!("{} from {}", self.endpoint(), self.source_label())
     }
 }
 
