@@ -33,8 +33,7 @@ use crate::survey::poller::{Poller, Stop};
 use crate::survey::roster::Roster;
 use crate::survey::schedule::Pace;
 use crate::survey::surveyor::{SurveyLimits, Surveyor};
-use crate::web_setup::{self, WebSetup};
-use crate::{process, systemd};
+use crate::{process, systemd, web_setup};
 
 /// How long the collector thread may take to come out of the kernel when the
 /// daemon stops. It looks at the stop flag after every datagram.
@@ -49,10 +48,7 @@ pub struct Daemon {
     limits: ConnectionLimits,
     web_config: Option<Arc<WebConfig>>,
     app: App,
-    collector: Collector,
-}
-
-struct Collector {
+    /// The collector.
     thread: JoinHandle<()>,
     stop: Stop,
     /// Closed when the thread is gone, for whatever reason.
@@ -68,21 +64,25 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
 }
 
 impl Daemon {
-    /// Binds every address and starts to poll.
+    /// Binds every address and starts to poll. Takes nothing where the web configuration is
+    /// no good.
     ///
     /// # Errors
-    /// When an address cannot be bound, or the limits cannot be kept.
+    /// When that is so, an address cannot be bound, or the limits cannot be kept.
     pub fn start(config: &Config) -> Result<Self> {
-        Self::collect(config, web_setup::prepare(config)?, surveyor(config)?)
+        let web_config = web_setup::web_config(config)?.map(Arc::new);
+        let listeners = web_setup::listeners(config)?;
+        Self::collect(config, listeners, web_config, surveyor(config)?)
     }
 
     /// Starts to poll with this surveyor.
     fn collect<T: Transport + Send + 'static>(
         config: &Config,
-        web: WebSetup,
+        listeners: Vec<TcpListener>,
+        web_config: Option<Arc<WebConfig>>,
         surveyor: Surveyor<T>,
     ) -> Result<Self> {
-        let gate = web.web_config.clone().map(Gate::new).transpose()?;
+        let gate = web_config.clone().map(Gate::new).transpose()?;
         let own = Arc::new(SelfMetrics::new(VERSION, REVISION, SystemTime::now()));
         let (publisher, latest) = snapshot::channel();
         let stop = Stop::default();
@@ -113,7 +113,7 @@ impl Daemon {
             })
             .context("cannot start the collector thread")?;
         let daemon = Self {
-            listeners: web.listeners,
+            listeners,
             limits: ConnectionLimits {
                 max_connections: process::max_connections(config),
                 header_timeout: config.web.header_timeout,
@@ -129,8 +129,10 @@ impl Daemon {
                 telemetry_path: config.web.telemetry_path.as_str().into(),
                 gate: gate.map(Arc::new),
             },
-            web_config: web.web_config,
-            collector: Collector { thread, stop, gone },
+            web_config,
+            thread,
+            stop,
+            gone,
         };
         daemon.say_hello(config);
         Ok(daemon)
@@ -153,13 +155,8 @@ impl Daemon {
     ///
     /// # Errors
     /// When the collector thread dies: a daemon without it only looks alive.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<()> {
+    pub async fn serve(mut self, shutdown: impl Future<Output = ()>) -> Result<()> {
         let addresses = self.addresses();
-        let Collector {
-            thread,
-            stop,
-            mut gone,
-        } = self.collector;
         let watch = systemd::report(self.app.latest.clone());
         let remember = self.app.clone().remember();
         let mut router = routes::router(self.app);
@@ -172,7 +169,7 @@ impl Daemon {
                 () = shutdown => {}
                 () = watch => {}
                 () = remember => {}
-                _ = &mut gone => died = true,
+                _ = &mut self.gone => died = true,
             }
             systemd::say_stopping();
         };
@@ -180,11 +177,14 @@ impl Daemon {
         if died {
             bail!("the collector thread died; see the log above");
         }
-        stop.request(thread.thread());
+        self.stop.request(self.thread.thread());
         // A thread that hangs in the kernel must not keep the process: it ends
         // with it.
-        if tokio::time::timeout(COLLECTOR_GRACE, gone).await.is_ok() {
-            thread
+        if tokio::time::timeout(COLLECTOR_GRACE, self.gone)
+            .await
+            .is_ok()
+        {
+            self.thread
                 .join()
                 .map_err(|_| anyhow::anyhow!("the collector thread panicked"))?;
         }
@@ -290,8 +290,9 @@ pub fn survey_limits(config: &Config) -> Result<SurveyLimits> {
             sources: keys,
             local_ports: keys,
             cgroups: cgroups(keys),
+            floor: subjects.floor,
             always: Vec::new(),
-            ..subjects.clone()
+            peak_window: subjects.peak_window,
         },
         subjects,
         tracked_keys: config.limits.tracked_keys,
@@ -316,11 +317,7 @@ mod tests {
             .build()?;
         runtime.block_on(async {
             let listeners = server::bind(&config.web.listen, false)?;
-            let web = WebSetup {
-                listeners,
-                web_config: None,
-            };
-            let daemon = Daemon::collect(&config, web, surveyor)?;
+            let daemon = Daemon::collect(&config, listeners, None, surveyor)?;
             let end = daemon.serve(std::future::pending());
             tokio::time::timeout(Duration::from_secs(10), end).await?
         })

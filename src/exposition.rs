@@ -203,14 +203,8 @@ fn write_label(line: &mut String, name: &str, value: &str) {
     line.push_str(name);
     line.push_str("=\"");
     if value.contains(['\\', '"', '\n']) {
-        for character in value.chars() {
-            match character {
-                '\\' => line.push_str("\\\\"),
-                '"' => line.push_str("\\\""),
-                '\n' => line.push_str("\\n"),
-                other => line.push(other),
-            }
-        }
+        let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+        line.push_str(&value.replace('\n', "\\n"));
     } else {
         line.push_str(value);
     }

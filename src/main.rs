@@ -42,11 +42,9 @@ fn run(command: Command) -> Result<()> {
             // As the daemon will read the files: without the rights of root.
             let _ = process::give_up(&loaded.config);
             if let Some(web_config) = web_setup::web_config(&loaded.config)? {
-                web_config
-                    .current()
-                    .notes
-                    .iter()
-                    .for_each(|note| complain(note));
+                for note in &web_config.current().notes {
+                    complain(note);
+                }
             }
             print(&loaded.to_toml())
         }

@@ -7,37 +7,34 @@ use std::time::{Duration, Instant};
 
 /// One thread marks it, others look.
 #[derive(Clone, Debug)]
-pub struct Progress(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
+pub struct Progress {
     start: Instant,
     /// Milliseconds from there to the last mark.
-    marked: AtomicU64,
+    marked: Arc<AtomicU64>,
     most: Duration,
 }
 
 impl Progress {
     /// Without a mark for longer than `most` it is stuck.
     pub fn new(most: Duration) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             start: Instant::now(),
-            marked: AtomicU64::new(0),
+            marked: Arc::default(),
             most,
-        }))
+        }
     }
 
     pub fn mark(&self) {
-        let now = self.0.start.elapsed().as_millis();
+        let now = self.start.elapsed().as_millis();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.0.marked.store(now, Ordering::Relaxed);
+        self.marked.store(now, Ordering::Relaxed);
     }
 
     /// For how long there was none, if that is too long.
     pub fn stuck_for(&self) -> Option<Duration> {
-        let marked = Duration::from_millis(self.0.marked.load(Ordering::Relaxed));
-        let since = self.0.start.elapsed().saturating_sub(marked);
-        (since > self.0.most).then_some(since)
+        let marked = Duration::from_millis(self.marked.load(Ordering::Relaxed));
+        let since = self.start.elapsed().saturating_sub(marked);
+        (since > self.most).then_some(since)
     }
 }
 

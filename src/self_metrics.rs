@@ -27,7 +27,8 @@ const VALID: &str = "a valid metric, registered once";
 /// Counters that live as long as the process.
 pub struct SelfMetrics {
     registry: Registry,
-    process: Process,
+    /// When the process was.
+    started: SystemTime,
     errors: IntCounterVec,
     requests: IntCounterVec,
     polls: Histogram,
@@ -76,7 +77,7 @@ impl SelfMetrics {
             registry
         );
         Self {
-            process: Process::new(started),
+            started,
             errors: errors.expect(VALID),
             requests: requests.expect(VALID),
             polls: polls.expect(VALID),
@@ -109,7 +110,7 @@ impl SelfMetrics {
     pub fn families(&self) -> Vec<MetricFamily> {
         let lost = logging::lost_lines().saturating_sub(self.lost_lines.get());
         self.lost_lines.inc_by(lost);
-        let mut families = self.process.families();
+        let mut families = process_families(self.started);
         families.extend(self.registry.gather());
         families
     }
@@ -117,82 +118,66 @@ impl SelfMetrics {
 
 /// `process_*`, as Prometheus' own clients have them. The exporter's crate for
 /// them rounds CPU time to whole seconds.
-struct Process {
-    started: SystemTime,
-    procfs: Procfs,
+fn process_families(started: SystemTime) -> Vec<MetricFamily> {
+    let mut families = Vec::new();
+    let mut gauge = |name: &str, help: &str, value: Option<f64>| {
+        let Some(value) = value else { return };
+        let gauge = Gauge::new(name, help).expect("a valid metric");
+        gauge.set(value);
+        families.extend(gauge.collect());
+    };
+    let memory = memory();
+    gauge(
+        "process_resident_memory_bytes",
+        "Resident memory size in bytes.",
+        memory.map(|(_, resident)| resident),
+    );
+    gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory size in bytes.",
+        memory.map(|(size, _)| size),
+    );
+    gauge(
+        "process_open_fds",
+        "Number of open file descriptors.",
+        count("/proc/self/fd"),
+    );
+    gauge(
+        "process_max_fds",
+        "Maximum number of open file descriptors.",
+        getrlimit(Resource::Nofile)
+            .current
+            .map(|limit| limit as f64),
+    );
+    gauge(
+        "process_start_time_seconds",
+        "Start time of the process since unix epoch in seconds.",
+        Some(unix_time(started)),
+    );
+    gauge(
+        "process_threads",
+        "Number of OS threads in the process.",
+        count("/proc/self/task"),
+    );
+    let cpu = Counter::new(
+        "process_cpu_seconds_total",
+        "Total user and system CPU time spent in seconds.",
+    );
+    let cpu = cpu.expect("a valid metric");
+    cpu.inc_by(cpu_seconds());
+    families.extend(cpu.collect());
+    families
 }
 
-impl Process {
-    fn new(started: SystemTime) -> Self {
-        Self {
-            started,
-            procfs: Procfs::new("/proc/self"),
-        }
-    }
-
-    fn families(&self) -> Vec<MetricFamily> {
-        let mut families = Vec::new();
-        let mut gauge = |name: &str, help: &str, value: Option<f64>| {
-            let Some(value) = value else { return };
-            let gauge = Gauge::new(name, help).expect("a valid metric");
-            gauge.set(value);
-            families.extend(gauge.collect());
-        };
-        let memory = self.memory();
-        gauge(
-            "process_resident_memory_bytes",
-            "Resident memory size in bytes.",
-            memory.map(|(_, resident)| resident),
-        );
-        gauge(
-            "process_virtual_memory_bytes",
-            "Virtual memory size in bytes.",
-            memory.map(|(size, _)| size),
-        );
-        gauge(
-            "process_open_fds",
-            "Number of open file descriptors.",
-            count("/proc/self/fd"),
-        );
-        gauge(
-            "process_max_fds",
-            "Maximum number of open file descriptors.",
-            getrlimit(Resource::Nofile)
-                .current
-                .map(|limit| limit as f64),
-        );
-        gauge(
-            "process_start_time_seconds",
-            "Start time of the process since unix epoch in seconds.",
-            Some(unix_time(self.started)),
-        );
-        gauge(
-            "process_threads",
-            "Number of OS threads in the process.",
-            count("/proc/self/task"),
-        );
-        let cpu = Counter::new(
-            "process_cpu_seconds_total",
-            "Total user and system CPU time spent in seconds.",
-        );
-        let cpu = cpu.expect("a valid metric");
-        cpu.inc_by(cpu_seconds());
-        families.extend(cpu.collect());
-        families
-    }
-
-    /// Bytes: the whole address space, and what is resident of it.
-    fn memory(&self) -> Option<(f64, f64)> {
-        let page = rustix::param::page_size() as f64;
-        let parse = |text: &str| {
-            let mut pages = text.split_ascii_whitespace().map(str::parse::<f64>);
-            Some((pages.next()?.ok()? * page, pages.next()?.ok()? * page))
-        };
-        self.procfs
-            .value("statm", "sizes in pages", parse)
-            .ok()
-            .flatten()
-    }
+/// Bytes: the whole address space, and what is resident of it.
+fn memory() -> Option<(f64, f64)> {
+    let page = rustix::param::page_size() as f64;
+    let parse = |text: &str| {
+        let mut pages = text.split_ascii_whitespace().map(str::parse::<f64>);
+        Some((pages.next()?.ok()? * page, pages.next()?.ok()? * page))
+    };
+    let statm = Procfs::new("/proc/self").value("statm", "sizes in pages", parse);
+    statm.ok().flatten()
 }
 
 fn count(directory: &str) -> Option<f64> {

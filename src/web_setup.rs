@@ -1,7 +1,5 @@
 //! What the network side starts with: the sockets and the web configuration.
 
-use std::sync::Arc;
-
 use anyhow::{Context, Result};
 use tokio::net::TcpListener;
 
@@ -10,25 +8,11 @@ use crate::show::web::server;
 use crate::show::web::web_config::WebConfig;
 use crate::systemd;
 
-/// What the daemon answers on, and how.
-pub struct WebSetup {
-    pub listeners: Vec<TcpListener>,
-    pub web_config: Option<Arc<WebConfig>>,
-}
-
-/// Takes nothing where the web configuration is no good.
+/// Sockets that systemd listens on for us, else those that are configured.
 ///
 /// # Errors
-/// As [`web_config`], and when an address or systemd's sockets cannot be had.
-pub fn prepare(config: &Config) -> Result<WebSetup> {
-    Ok(WebSetup {
-        web_config: web_config(config)?.map(Arc::new),
-        listeners: listeners(config)?,
-    })
-}
-
-/// Sockets that systemd listens on for us, else those that are configured.
-fn listeners(config: &Config) -> Result<Vec<TcpListener>> {
+/// When an address or systemd's sockets cannot be had.
+pub fn listeners(config: &Config) -> Result<Vec<TcpListener>> {
     let inherited =
         systemd::listeners().context("cannot use the sockets that systemd handed in")?;
     if !inherited.is_empty() {

@@ -175,7 +175,7 @@ fn every_runbook_has_an_alert_and_a_known_finding() {
 #[test]
 fn every_finding_on_the_page_links_to_its_runbook() {
     let runbooks = runbooks();
-    for (finding, name) in FindingId::NAMES.into_iter().zip(FindingId::RUNBOOKS) {
+    for (finding, name) in FindingId::ALL {
         let text = runbooks.get(name).unwrap_or_else(|| panic!("no {name}.md"));
         let of = value(text.lines().next().unwrap(), "finding");
         assert_eq!(of, Some(finding), "{name}.md");

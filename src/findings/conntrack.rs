@@ -43,9 +43,13 @@ fn fill(table: &Conntrack, trends: &Trends) -> Option<Finding> {
         because,
         advice: advice(table),
         exhausted_in,
-        severity,
-        share: pool.share(),
-        ..Finding::new(FindingId::ConntrackNearFull, "conntrack", what)
+        ..Finding::new(
+            FindingId::ConntrackNearFull,
+            "conntrack",
+            severity,
+            pool.share(),
+            what,
+        )
     })
 }
 
@@ -98,8 +102,6 @@ fn losses(table: &Conntrack, trends: &Trends) -> Option<Finding> {
             "drop and early_drop: the table was full. insert_failed: two packets raced for one entry, or a NAT range ran out of ports.".to_owned(),
         ],
         advice: vec![Advice::new(advice)],
-        severity,
-        share,
-        ..Finding::new(FindingId::ConntrackLosing, "conntrack", what)
+        ..Finding::new(FindingId::ConntrackLosing, "conntrack", severity, share, what)
     })
 }

@@ -3,7 +3,7 @@
 
 use super::Advice;
 use crate::count::policy::Reuse;
-use crate::model::figures::{endpoint, grouped, rate};
+use crate::model::figures::{grouped, rate};
 use crate::model::ports::PortRange;
 use crate::model::state::State;
 use crate::subjects::ports::Ephemeral;
@@ -69,7 +69,7 @@ fn reuse(ports: &Ephemeral, row: &Destination) -> Option<Advice> {
         };
         let free = grouped(ports.free_toward(row) + gain);
         let all = grouped(ports.capacity.available_destination);
-        let to = endpoint(row.destination, row.port);
+        let to = row.endpoint();
         Advice::risking(
             format!("{mode}: with 1, {free} of {all} ports toward {to} would be free at once."),
             REUSE_RISK,

@@ -2,9 +2,9 @@
 //! and port; the capacity that all of them share; a rate of closes that cannot
 //! go on.
 
-use super::growth::Trends;
+use super::growth::{Series, Trends};
 use super::{Advice, Finding, FindingId, PortFigures, Severity, cures, foretold, in_words};
-use crate::model::figures::{between, endpoint, grouped, percent, rate};
+use crate::model::figures::{between, grouped, percent, rate};
 use crate::model::state::{State, StateCounts};
 use crate::subjects::Facts;
 use crate::subjects::ports::Ephemeral;
@@ -38,12 +38,6 @@ fn figures(ports: &Ephemeral, row: &Destination) -> PortFigures {
 
 /// The subject of what all destinations share.
 pub(super) const ANY: &str = "any destination";
-
-/// Toward whom, from where.
-pub fn subject(row: &Destination) -> String {
-    let to = endpoint(row.destination, row.port);
-    format!("{to} from {}", row.source_label())
-}
 
 /// Listeners, bound sockets and bind() may leave little of the range.
 fn too_few(capacity: &Capacity) -> Option<Finding> {
@@ -80,9 +74,7 @@ fn too_few(capacity: &Capacity) -> Option<Finding> {
             sustainable_per_second: capacity.sustainable(),
             ..PortFigures::default()
         }),
-        severity,
-        share,
-        ..Finding::new(FindingId::EphemeralDestination, ANY, what)
+        ..Finding::new(FindingId::EphemeralDestination, ANY, severity, share, what)
     })
 }
 
@@ -126,7 +118,8 @@ fn destination(
     let severity = Severity::of(pool)?;
     let numbers = figures(ports, row);
     let least = ports.free_at_least_toward(row);
-    let exhausted_in = trends.exhausts(&row.into(), numbers.free.into());
+    let subject = row.toward();
+    let exhausted_in = trends.exhausts(&Series::Toward(subject.clone()), numbers.free.into());
     let mut because = vec![holders(&row.in_the_way())];
     because.extend(owner(row));
     if row.reusable > 0 {
@@ -162,7 +155,6 @@ fn destination(
             format!("{calls} more connect() calls succeed, then EADDRNOTAVAIL")
         }
     };
-    let subject = subject(row);
     let (gone, all, share) = in_words(pool);
     let what = format!("{gone} of {all} ports toward {subject} are gone ({share}): {then}.");
     Some(Finding {
@@ -170,9 +162,13 @@ fn destination(
         advice: cures::of_destination(ports, row, shares_cures),
         ports: Some(numbers),
         exhausted_in,
-        severity,
-        share: pool.share(),
-        ..Finding::new(FindingId::EphemeralDestination, subject, what)
+        ..Finding::new(
+            FindingId::EphemeralDestination,
+            subject,
+            severity,
+            pool.share(),
+            what,
+        )
     })
 }
 
@@ -233,7 +229,7 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
         "A benchmark at this rate measures the exhaustion of the client's ports, not the server."
             .to_owned(),
     );
-    let subject = subject(row);
+    let subject = row.toward();
     let what = format!(
         "This side closes {} connections a second toward {subject}; {} can go on for ever, since each close keeps its port for 60 s.",
         rate(row.closes_per_second),
@@ -247,8 +243,13 @@ fn closes(ports: &Ephemeral, row: &Destination) -> Option<Finding> {
             None => cures::of_rate(capacity, row),
         },
         ports: Some(figures(ports, row)),
-        share: gone,
-        ..Finding::new(FindingId::ClosesAboveSustainable, subject, what)
+        ..Finding::new(
+            FindingId::ClosesAboveSustainable,
+            subject,
+            Severity::Warning,
+            gone,
+            what,
+        )
     })
 }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::model::state::State;
 use crate::subjects::Facts;
-use crate::subjects::ports::destination::Destination;
 
 /// How far back growth is looked at, and how many points are kept of it.
 const WINDOW: Duration = Duration::from_secs(300);
@@ -21,31 +20,14 @@ const GAP: Duration = Duration::from_secs(60);
 /// What can grow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Series {
-    Destination {
-        source: IpAddr,
-        device: Option<String>,
-        destination: IpAddr,
-        port: u16,
-    },
-    Source {
-        protocol: &'static str,
-        address: IpAddr,
-    },
+    /// A destination, as [`Destination::toward`](crate::subjects::ports::destination::Destination::toward) has it.
+    Toward(String),
+    /// Of a protocol.
+    Source(&'static str, IpAddr),
     Conntrack,
     ConntrackEvent(&'static str),
     TcpEvent(&'static str),
     CloseWait,
-}
-
-impl From<&Destination> for Series {
-    fn from(row: &Destination) -> Self {
-        Self::Destination {
-            source: row.source,
-            device: row.device.clone(),
-            destination: row.destination,
-            port: row.port,
-        }
-    }
 }
 
 /// Past values of what findings are about; only of what was in the facts of the last
@@ -125,11 +107,11 @@ pub(super) fn values(facts: &Facts) -> Vec<(Series, u64)> {
     let mut values = Vec::new();
     if let Some(ports) = facts.ephemeral.measured() {
         let rows = ports.destinations.rows.iter();
-        values.extend(rows.map(|row| (row.into(), row.blocked().into())));
+        values.extend(rows.map(|row| (Series::Toward(row.toward()), row.blocked().into())));
         for (protocol, rows, _) in ports.sources.by_protocol() {
             let rows = rows.iter().filter_map(|row| {
                 let address = row.address?;
-                Some((Series::Source { protocol, address }, row.used.into()))
+                Some((Series::Source(protocol, address), row.used.into()))
             });
             values.extend(rows);
         }

@@ -57,9 +57,13 @@ fn time_wait_buckets(tcp: &Tcp, sockets: &TcpSockets, trends: &Trends) -> Option
                 "About 0.3 KiB of kernel memory for each.",
             ),
         ],
-        severity,
-        share: pool.share(),
-        ..Finding::new(FindingId::TimeWaitBuckets, "TIME_WAIT", what)
+        ..Finding::new(
+            FindingId::TimeWaitBuckets,
+            "TIME_WAIT",
+            severity,
+            pool.share(),
+            what,
+        )
     })
 }
 
@@ -82,9 +86,7 @@ fn orphans(tcp: &Tcp) -> Option<Finding> {
                 "Each may hold up to 64 KiB of kernel memory.",
             ),
         ],
-        severity,
-        share: pool.share(),
-        ..Finding::new(FindingId::Orphans, "orphaned sockets", what)
+        ..Finding::new(FindingId::Orphans, "orphaned sockets", severity, pool.share(), what)
     })
 }
 
@@ -119,8 +121,12 @@ fn memory(tcp: &Tcp, trends: &Trends) -> Option<Finding> {
                 "The memory is the kernel's and cannot be swapped.",
             ),
         ],
-        severity,
-        share: pool.share(),
-        ..Finding::new(FindingId::TcpMemory, "TCP memory", what)
+        ..Finding::new(
+            FindingId::TcpMemory,
+            "TCP memory",
+            severity,
+            pool.share(),
+            what,
+        )
     })
 }

@@ -21,7 +21,6 @@ use crate::model::pool::Pool;
 use crate::model::state::StateCounts;
 use crate::subjects::Facts;
 
-pub use destinations::subject as toward;
 pub use growth::{History, Trends};
 pub use sockets::queue_subject;
 
@@ -85,46 +84,36 @@ pub enum FindingId {
 }
 
 impl FindingId {
-    /// As the alert rules have them.
-    pub const NAMES: [&str; 13] = [
-        "ephemeral-destination",
-        "closes-above-sustainable",
-        "ephemeral-source",
-        "ephemeral-udp",
-        "conntrack-near-full",
-        "conntrack-losing",
-        "time-wait-buckets",
-        "orphans",
-        "tcp-memory",
-        "accept-queue",
-        "syn-sent",
-        "client-near-tuple-limit",
-        "close-wait-leak",
-    ];
-
-    /// Where `deploy/runbooks` tells what to do, in the same order.
-    pub const RUNBOOKS: [&str; 13] = [
-        "SockdiagEphemeralPortsNearExhaustion",
-        "SockdiagEphemeralClosesAboveSustainable",
-        "SockdiagEphemeralSourceNearExhaustion",
-        "SockdiagEphemeralUdpNearExhaustion",
-        "SockdiagConntrackNearFull",
-        "SockdiagConntrackLosing",
-        "SockdiagTimeWaitNearLimit",
-        "SockdiagOrphansNearLimit",
-        "SockdiagTcpMemoryPressure",
-        "SockdiagAcceptQueueNearLimit",
-        "SockdiagSynSentPileUp",
-        "SockdiagClientNearTupleLimit",
-        "SockdiagCloseWaitLeak",
+    /// Each as the alert rules have it, and the file of `deploy/runbooks` that tells what to
+    /// do, in the order of the variants.
+    pub const ALL: [(&str, &str); 13] = [
+        (
+            "ephemeral-destination",
+            "SockdiagEphemeralPortsNearExhaustion",
+        ),
+        (
+            "closes-above-sustainable",
+            "SockdiagEphemeralClosesAboveSustainable",
+        ),
+        ("ephemeral-source", "SockdiagEphemeralSourceNearExhaustion"),
+        ("ephemeral-udp", "SockdiagEphemeralUdpNearExhaustion"),
+        ("conntrack-near-full", "SockdiagConntrackNearFull"),
+        ("conntrack-losing", "SockdiagConntrackLosing"),
+        ("time-wait-buckets", "SockdiagTimeWaitNearLimit"),
+        ("orphans", "SockdiagOrphansNearLimit"),
+        ("tcp-memory", "SockdiagTcpMemoryPressure"),
+        ("accept-queue", "SockdiagAcceptQueueNearLimit"),
+        ("syn-sent", "SockdiagSynSentPileUp"),
+        ("client-near-tuple-limit", "SockdiagClientNearTupleLimit"),
+        ("close-wait-leak", "SockdiagCloseWaitLeak"),
     ];
 
     pub fn as_str(self) -> &'static str {
-        Self::NAMES[self as usize]
+        Self::ALL[self as usize].0
     }
 
     pub fn runbook(self) -> &'static str {
-        Self::RUNBOOKS[self as usize]
+        Self::ALL[self as usize].1
     }
 }
 
@@ -205,18 +194,24 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A warning without reasons, advice and figures yet.
-    fn new(id: FindingId, subject: impl Into<String>, what: String) -> Self {
+    /// Without reasons, advice and figures yet.
+    fn new(
+        id: FindingId,
+        subject: impl Into<String>,
+        severity: Severity,
+        share: f64,
+        what: String,
+    ) -> Self {
         Self {
             id,
-            severity: Severity::Warning,
+            severity,
             subject: subject.into(),
             what,
             because: Vec::new(),
             advice: Vec::new(),
             ports: None,
             exhausted_in: None,
-            share: 0.0,
+            share,
         }
     }
 }

@@ -88,9 +88,7 @@ fn accept_queue(queue: &AcceptQueue, dropped: Option<f64>) -> Option<Finding> {
                 LONG_QUEUE,
             ),
         ],
-        severity,
-        share,
-        ..Finding::new(FindingId::AcceptQueue, listener, what)
+        ..Finding::new(FindingId::AcceptQueue, listener, severity, share, what)
     })
 }
 
@@ -111,7 +109,13 @@ fn bursts(per_second: f64) -> Finding {
             ),
             Advice::new(ACCEPT_CURE),
         ],
-        ..Finding::new(FindingId::AcceptQueue, "accept queues", what)
+        ..Finding::new(
+            FindingId::AcceptQueue,
+            "accept queues",
+            Severity::Warning,
+            0.0,
+            what,
+        )
     }
 }
 
@@ -121,6 +125,7 @@ fn syn_sent(peer: &Peer) -> Option<Finding> {
         return None;
     }
     let to = endpoint(peer.address, peer.port);
+    let share = f64::from(waiting) / f64::from(all.max(1));
     let [unanswered, connections] = [waiting, all].map(grouped);
     let what =
         format!("{unanswered} of {connections} connections to {to} wait for an answer (SYN_SENT).");
@@ -136,8 +141,7 @@ fn syn_sent(peer: &Peer) -> Option<Finding> {
                 "Bound the attempts: a connect timeout of a few seconds, a growing pause between tries, a circuit breaker.",
             ),
         ],
-        share: f64::from(waiting) / f64::from(all.max(1)),
-        ..Finding::new(FindingId::SynSent, to, what)
+        ..Finding::new(FindingId::SynSent, to, Severity::Warning, share, what)
     })
 }
 
@@ -169,9 +173,7 @@ fn near_tuple_limit(peer: &Peer) -> Option<Finding> {
             "So many from one address are a proxy, a NAT gateway or a load generator.".to_owned(),
         ],
         advice,
-        severity,
-        share: pool.share(),
-        ..Finding::new(FindingId::ClientNearTupleLimit, subject, what)
+        ..Finding::new(FindingId::ClientNearTupleLimit, subject, severity, pool.share(), what)
     })
 }
 
@@ -204,8 +206,13 @@ fn close_wait(facts: &Facts, trends: &Trends) -> Option<Finding> {
             ),
             Advice::risking("Until then restart it.", "Its live connections go, too."),
         ],
-        share,
-        ..Finding::new(FindingId::CloseWaitLeak, "CLOSE_WAIT", what)
+        ..Finding::new(
+            FindingId::CloseWaitLeak,
+            "CLOSE_WAIT",
+            Severity::Warning,
+            share,
+            what,
+        )
     })
 }
 

@@ -89,7 +89,7 @@ fn worst(of: Protocol<'_>, ports: &Ephemeral, trends: &Trends) -> Option<Finding
     let severity = Severity::of(pool)?;
     let available = ports.capacity.available_source;
     let free = available.saturating_sub(used);
-    let exhausted_in = trends.exhausts(&Series::Source { protocol, address }, free.into());
+    let exhausted_in = trends.exhausts(&Series::Source(protocol, address), free.into());
     let wildcard = on_wildcard(sources, address);
     let mut advice = (of.advice)(wildcard);
     let elsewhere = available.saturating_sub(wildcard);
@@ -124,9 +124,7 @@ fn worst(of: Protocol<'_>, ports: &Ephemeral, trends: &Trends) -> Option<Finding
             ..PortFigures::default()
         }),
         exhausted_in,
-        severity,
-        share: pool.share(),
-        ..Finding::new(of.id, subject, what)
+        ..Finding::new(of.id, subject, severity, pool.share(), what)
     })
 }
 

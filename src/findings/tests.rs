@@ -239,10 +239,8 @@ fn the_worst_comes_first_and_json_has_every_field() {
 
 #[test]
 fn how_bad_a_figure_is_comes_from_its_own_findings_alone() {
-    let finding = |id, subject: &str, severity| Finding {
-        severity,
-        ..Finding::new(id, subject, String::new())
-    };
+    let finding =
+        |id, subject: &str, severity| Finding::new(id, subject, severity, 0.0, String::new());
     let found = [
         finding(
             FindingId::EphemeralDestination,

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use crate::model::figures::endpoint;
 use crate::subjects::Facts;
 use crate::subjects::ports::Ephemeral;
 use crate::subjects::ports::destination::Destination;
@@ -84,7 +83,7 @@ pub fn now(facts: &Facts) -> Vec<Now> {
         for (rank, row) in ports.destinations.worst_first().into_iter().enumerate() {
             let value = ports.capacity.toward(row.blocked()).share();
             let is_worst = rank == 0 || (rank < WORST && value >= NOTABLE);
-            add(Line::Toward(toward(row)), value, is_worst);
+            add(Line::Toward(row.toward()), value, is_worst);
         }
     }
     let conntrack = facts.conntrack.measured();
@@ -106,10 +105,4 @@ pub fn now(facts: &Facts) -> Vec<Now> {
 pub fn closing_most(ports: &Ephemeral) -> Option<&Destination> {
     let rows = ports.destinations.rows.iter();
     rows.max_by(|a, b| a.closes_per_second.total_cmp(&b.closes_per_second))
-}
-
-/// As findings say it: `10.0.0.5:443 from 10.0.0.1`.
-pub fn toward(row: &Destination) -> String {
-    let to = endpoint(row.destination, row.port);
-    format!("{to} from {}", row.source_label())
 }

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-pub use line::{Line, Now, WORST, closing_most, now, toward};
+pub use line::{Line, Now, WORST, closing_most, now};
 
 use crate::snapshot::{INTERVALS, NamespaceSnapshot, Published};
 

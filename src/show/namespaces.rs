@@ -2,8 +2,8 @@
 //! where something is wrong, and of the others the fullest in one table.
 
 use crate::findings::{self, Finding, FindingId, Severity};
-use crate::model::figures::endpoint;
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
+use crate::subjects::ports::destination::Destination;
 
 /// Rows of the table; there is more in the JSON.
 const ROWS: usize = 10;
@@ -75,7 +75,7 @@ fn row(namespace: &NamespaceSnapshot) -> Row<'_> {
         name: &namespace.name,
         bound: namespace.highest_bound(),
         ratio: ports.map(|ports| ports.utilization.tcp_destination),
-        toward: worst.map_or_else(String::new, |row| endpoint(row.destination, row.port)),
+        toward: worst.map_or_else(String::new, Destination::endpoint),
         conntrack: conntrack.and_then(|table| Some(table.pool()?.share())),
         findings: namespace.findings(),
     }

@@ -7,6 +7,7 @@ use super::table::Table;
 use crate::findings::Finding;
 use crate::model::figures::{between, endpoint, percent};
 use crate::model::pool::Pool;
+use crate::model::ports::PortRange;
 use crate::model::process::RouteProcesses;
 use crate::model::state::{State, StateCounts};
 use crate::snapshot::{NamespaceSnapshot, Snapshot};
@@ -14,6 +15,7 @@ use crate::subjects::Facts;
 use crate::subjects::cgroups::{Cgroups, Group};
 use crate::subjects::peers::Peers;
 use crate::subjects::ports::Ephemeral;
+use crate::subjects::ports::capacity::Capacity;
 use crate::subjects::ports::holder::Holder;
 use crate::subjects::ports::source::Source;
 use crate::subjects::section::Outcome;
@@ -51,14 +53,9 @@ fn write_others(out: &mut String, snapshot: &Snapshot) -> std::fmt::Result {
     ]);
     let share = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), percent);
     for row in rows {
-        let (bound, ratio) = (percent(row.bound), share(row.ratio));
-        table.row([
-            &row.name,
-            &bound,
-            &ratio,
-            &row.toward,
-            &share(row.conntrack),
-        ]);
+        let (ratio, conntrack) = (share(row.ratio), share(row.conntrack));
+        let bound = percent(row.bound);
+        table.row([&row.name, &bound, &ratio, &row.toward, &conntrack]);
     }
     table.write(out, "")
 }
@@ -173,21 +170,13 @@ fn write_wrapped(out: &mut String, first: &str, rest: &str, text: &str) -> std::
 }
 
 fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
-    let capacity = &ports.capacity;
-    let range = capacity.settings.range;
-    write!(out, "ephemeral ports {}-{}: ", range.first, range.last)?;
-    write!(
+    let Capacity { reserved, held, .. } = ports.capacity;
+    let range @ PortRange { first, last } = ports.capacity.settings.range;
+    let (all, bind_first) = (range.size(), ports.capacity.bind_first);
+    writeln!(
         out,
-        "{} in all, {} reserved, ",
-        range.size(),
-        capacity.reserved
+        "ephemeral ports {first}-{last}: {all} in all, {reserved} reserved, {held} held by listeners and bound sockets, {bind_first} bound first"
     )?;
-    write!(
-        out,
-        "{} held by listeners and bound sockets, ",
-        capacity.held
-    )?;
-    writeln!(out, "{} bound first", capacity.bind_first)?;
     let mut table = Table::new(&[
         "destination",
         "source",
@@ -201,7 +190,7 @@ fn write_ephemeral(out: &mut String, ports: &Ephemeral) -> std::fmt::Result {
     for row in ports.destinations.worst_first().into_iter().take(ROWS) {
         let pool = ports.capacity.toward(row.blocked());
         table.row([
-            &endpoint(row.destination, row.port),
+            &row.endpoint(),
             &row.source_label(),
             &row.used,
             &row.reusable,

@@ -4,7 +4,8 @@
 use std::time::{Duration, Instant};
 
 use super::activity::Activity;
-use crate::subjects::ports::bound::{Bound, Found};
+use crate::model::pool::Pool;
+use crate::subjects::ports::bound::Bound;
 use crate::subjects::ports::settings::PortFiles;
 
 /// A namespace that cannot have a larger share of its ports in use is quiet.
@@ -28,7 +29,8 @@ struct Dumped {
     /// Before it began: what came while it ran is counted twice rather than never.
     before: Activity,
     files: PortFiles,
-    found: Found,
+    /// Most ports toward any destination that connect() can at worst not have.
+    found: Pool,
 }
 
 /// The range without the reserved ports, and how many these are.
@@ -82,7 +84,7 @@ impl Watch {
     }
 
     /// Takes what a dump has found since the last tick; `None` when it was not whole.
-    pub fn dumped(&mut self, found: Option<Found>) {
+    pub fn dumped(&mut self, found: Option<Pool>) {
         let known = found.zip(self.now).zip(self.ports.files.clone());
         self.dumped = known.map(|((found, before), files)| Dumped {
             before,
@@ -123,9 +125,9 @@ mod tests {
     use super::*;
     use crate::model::ports::PortRange;
 
-    const FOUND: Found = Found {
-        gone: 10,
-        available: 100,
+    const FOUND: Pool = Pool {
+        used: 10,
+        capacity: 100,
     };
 
     fn files(last: u16) -> PortFiles {
@@ -147,7 +149,7 @@ mod tests {
     }
 
     /// The bound of TCP after a dump, and then a tick.
-    fn after(found: Option<Found>, tick: Activity, last: u16) -> (f64, f64) {
+    fn after(found: Option<Pool>, tick: Activity, last: u16) -> (f64, f64) {
         let mut watch = Watch::default();
         watch.tick(Some(activity(50, 1000)), Some(files(40_099)));
         watch.dumped(found);

@@ -120,7 +120,7 @@ fn destination(one: &Diagnosed, ephemeral: &Ephemeral, row: &Destination) -> Vec
         true => between(least, most),
         false => grouped(most),
     };
-    let subject = findings::toward(row);
+    let subject = row.toward();
     let severity = one.severity(FindingId::EphemeralDestination, Some(&subject));
     let holder = row.holder.as_ref().map_or_else(String::new, Holder::short);
     vec![

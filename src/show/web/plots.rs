@@ -58,7 +58,7 @@ pub fn write(html: &mut Html, namespace: &NamespaceSnapshot, history: &History) 
     let ports = namespace.facts.ephemeral.measured();
     let most = ports.and_then(closing_most);
     if let Some(row) = most.filter(|row| row.closes_per_second > 0.0) {
-        let toward = history::toward(row);
+        let toward = row.toward();
         html.paragraph(format_args!("Most closes go toward {toward}."));
     }
 }

@@ -30,23 +30,14 @@ metrics! {
 /// Of both protocols.
 pub const SERIES: usize = 2;
 
-/// What the last dump found of the ports, as far as a bound needs it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    /// Most ports toward any destination that connect() can at worst not have.
-    pub gone: u32,
-    /// Of so many.
-    pub available: u32,
-}
-
 impl Bound {
     /// Of a namespace with so many sockets of either protocol and so many ports in the
     /// range; `since` is what the last dump found, and the calls of connect() since it
     /// began.
-    pub fn of(tcp: u64, udp: u64, ports: u32, since: Option<(Found, u64)>) -> Self {
+    pub fn of(tcp: u64, udp: u64, ports: u32, since: Option<(Pool, u64)>) -> Self {
         let (gone, available) = match since {
-            Some((found, connects)) => (u64::from(found.gone) + connects, found.available),
-            None => (tcp, ports),
+            Some((found, connects)) => (found.used + connects, found.capacity),
+            None => (tcp, ports.into()),
         };
         Self {
             tcp: Pool::new(gone.min(tcp), available).share(),
@@ -69,9 +60,9 @@ impl Bound {
 mod tests {
     use super::*;
 
-    const FOUND: Found = Found {
-        gone: 40,
-        available: 80,
+    const FOUND: Pool = Pool {
+        used: 40,
+        capacity: 80,
     };
 
     #[test]

@@ -14,8 +14,8 @@ use crate::count::key::KeyIndex;
 use crate::count::key::{V4, V6};
 use crate::count::keys::{Keys, Tabled};
 use crate::count::policy::RECENT_MS;
-use crate::count::tcp::TcpCount;
 use crate::kernel::netns::device_name;
+use crate::model::figures::endpoint;
 use crate::model::socket::Direction;
 use crate::model::state::{State, StateCounts};
 use crate::subjects::limits::Floor;
@@ -65,6 +65,16 @@ impl Destination {
             Some(device) => format!("{}%{device}", self.source),
             None => self.source.to_string(),
         }
+    }
+
+    /// `10.0.0.5:443`.
+    pub fn endpoint(&self) -> String {
+        endpoint(self.destination, self.port)
+    }
+
+    /// Toward whom, from where: `10.0.0.5:443 from 10.0.0.1`.
+    pub fn toward(&self) -> String {
+        format!("{} from {}", self.endpoint(), self.source_label())
     }
 }
 
@@ -160,9 +170,12 @@ impl Destinations {
         {
             listed.push(key);
         }
+        let now = Instant::now();
+        holders.forget(now);
+        let describe = |&key| describe(tcp, origin, key, holders, now);
         Self {
             folded: all - listed.len() as u32,
-            rows: describe_all(tcp, origin, &listed, holders),
+            rows: listed.iter().map(describe).collect(),
             worst_certainly_blocked: worst_certainly,
             worst_taken,
             worst_blocked: worst.map_or(0, |(blocked, _)| blocked),
@@ -237,29 +250,16 @@ fn sizes<'c, A: Tabled + 'c>(
     })
 }
 
-fn describe_all(
+fn describe(
     tcp: &TcpDump<'_>,
     origin: &Origin,
-    listed: &[DestinationKey],
-    holders: &mut Holders<DestinationKey>,
-) -> Vec<Destination> {
-    let (now, is_whole) = (Instant::now(), tcp.count.cgroups.is_whole);
-    holders.forget(now);
-    let row = |&key: &DestinationKey| {
-        let (mut row, live) = describe(tcp.count, origin, key);
-        row.holder = holders.of(key, row.used, &live, is_whole, tcp.cgroups, now);
-        row
-    };
-    listed.iter().map(row).collect()
-}
-
-/// A destination, and the cgroups with live sockets toward it: their ids and ports.
-fn describe(
-    count: &TcpCount,
-    origin: &Origin,
     key: DestinationKey,
-) -> (Destination, Vec<(u64, u32)>) {
+    holders: &mut Holders<DestinationKey>,
+    now: Instant,
+) -> Destination {
+    let count = tcp.count;
     let (mut counters, mut certainly_blocked) = (Counters::default(), 0);
+    // Ports of the cgroups with live sockets toward it.
     let mut live: BTreeMap<u64, u32> = BTreeMap::new();
     for at in key.places(&count.keys) {
         let found = origin.lost.counters(&count.keys, at);
@@ -269,19 +269,20 @@ fn describe(
             *live.entry(id).or_default() += ports;
         }
     }
-    let row = Destination {
+    let live: Vec<_> = live.into_iter().collect();
+    let (used, is_whole) = (counters.in_range, count.cgroups.is_whole);
+    Destination {
         source: key.source,
         device: (key.device != 0).then(|| device_name(key.device)),
         destination: key.destination,
         port: key.port,
-        used: counters.in_range,
+        used,
         reusable: counters.reusable,
         settled: counters.settled,
         bind_first: counters.lost,
         closes_per_second: f64::from(counters.recent) / (f64::from(RECENT_MS) / 1000.0),
         states: counters.states,
-        holder: None,
+        holder: holders.of(key, used, &live, is_whole, tcp.cgroups, now),
         certainly_blocked,
-    };
-    (row, live.into_iter().collect())
+    }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::ranking::Ranking;
 use super::{Families, Inputs, Missing, Sink, Source, Subject, SubjectLimits};
-use bound::Found;
+use crate::model::pool::Pool;
 use capacity::Capacity;
 use destination::{Destination, DestinationKey, Destinations};
 use holder::Holders;
@@ -128,19 +128,15 @@ impl Subject for Ephemeral {
 impl Ephemeral {
     /// Toward the destination that is worst off if all that is ambiguous is lost, or if
     /// bind() gives back what it has.
-    pub fn found(&self) -> Found {
+    pub fn found(&self) -> Pool {
         let to = &self.destinations;
         let lost = to.worst_certainly_blocked + self.capacity.bind_first_ambiguous;
-        Found {
-            gone: to.worst_taken.max(lost),
-            available: self.capacity.available_destination,
-        }
+        self.capacity.toward(to.worst_taken.max(lost))
     }
 
     /// How many more plain connect() calls toward a destination succeed.
     pub fn free_toward(&self, destination: &Destination) -> u32 {
-        let capacity = self.capacity.available_destination;
-        capacity.saturating_sub(destination.blocked())
+        self.capacity.toward(destination.blocked()).free() as u32
     }
 
     /// The same if all that is ambiguous is lost.
