@@ -5,14 +5,29 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::ops::Deref;
 
+use nix::sys::socket::getsockopt;
+use nix::{getsockopt_impl, sockopt_impl};
 use socket2::{Domain, Socket, Type};
 
 use super::netns::set_sysctl;
 use super::patience;
 use super::plan::{ANSWER, Plan, set_option};
+use super::tools::wait_until;
 
 /// What the kernel allows by default (`net.core.somaxconn`): nobody need accept.
 const BACKLOG: i32 = 4096;
+/// States of net/tcp_states.h.
+const FIN_WAIT2: u8 = 5;
+const CLOSED: u8 = 7;
+
+sockopt_impl!(
+    /// The first byte of `struct tcp_info` (linux/tcp.h).
+    TcpState,
+    GetOnly,
+    libc::IPPROTO_TCP,
+    libc::TCP_INFO,
+    u8
+);
 
 /// Opens until the kernel refuses; returns what was opened, and the errno.
 ///
@@ -121,9 +136,11 @@ impl Listener {
 /// Whoever closes `first` goes to TIME_WAIT, and the other vanishes.
 ///
 /// # Errors
-/// When the end of file does not come through within five seconds.
+/// When what one end sends does not reach the other within five seconds.
 pub fn close_in_turn(first: Socket, second: Socket) -> io::Result<()> {
-    abandon(first, &second)
+    abandon(first, &second)?;
+    second.shutdown(Shutdown::Write)?;
+    wait_for_state(&second, CLOSED)
 }
 
 /// `first` ends in FIN_WAIT2, `second` in CLOSE_WAIT, and both stay open.
@@ -132,7 +149,9 @@ pub fn close_in_turn(first: Socket, second: Socket) -> io::Result<()> {
 /// As [`close_in_turn`].
 pub fn half_close(first: &Socket, second: &Socket) -> io::Result<()> {
     first.shutdown(Shutdown::Write)?;
-    wait_for_end(second)
+    wait_for_end(second)?;
+    // The end of file comes before the acknowledgement, which may be delayed.
+    wait_for_state(first, FIN_WAIT2)
 }
 
 /// `first` ends in FIN_WAIT2 without an owner, which the kernel keeps for
@@ -141,8 +160,7 @@ pub fn half_close(first: &Socket, second: &Socket) -> io::Result<()> {
 /// # Errors
 /// As [`close_in_turn`].
 pub fn abandon(first: Socket, second: &Socket) -> io::Result<()> {
-    drop(first);
-    wait_for_end(second)
+    half_close(&first, second)
 }
 
 /// Closes `first` while its peer has no room for what it sent: an orphan in
@@ -167,6 +185,15 @@ fn wait_for_end(socket: &Socket) -> io::Result<()> {
     let read = reader.read(&mut [0; 1])?;
     assert_eq!(read, 0, "data where the end was expected");
     Ok(())
+}
+
+fn wait_for_state(socket: &Socket, state: u8) -> io::Result<()> {
+    let arrived = || getsockopt(socket, TcpState) == Ok(state);
+    if wait_until(patience::seconds(ANSWER), arrived) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::TimedOut.into())
+    }
 }
 
 /// An ESTABLISHED socket without a peer or a packet, made by TCP_REPAIR
