@@ -5,6 +5,7 @@ exporter, and everything else one could run. As root; see README.md.
 
 import argparse
 import csv
+import functools
 import os
 import pathlib
 import statistics
@@ -12,7 +13,7 @@ import sys
 
 import plot
 from farm import farm, machine
-from tools import TOOLS, Unavailable, versions
+from tools import TOOLS, Unavailable, exporter, version, versions
 
 SIZES = {
     "quick": [(100_000, 2_000)],
@@ -88,9 +89,14 @@ def main():
     parser.add_argument("--sizes", default="quick", help=sizes.__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "results")
+    parser.add_argument("--before", type=pathlib.Path, metavar="BINARY", help="an older build of the exporter, as one tool more")
     arguments = parser.parse_args()
 
-    load, measured = os.getloadavg()[0], ", ".join(versions())
+    measured = list(versions())
+    if arguments.before:
+        TOOLS["sockdiag-exporter, before"] = functools.partial(exporter, binary=arguments.before)
+        measured.append(f"before: {version(arguments.before)}")
+    load = os.getloadavg()[0]
     rows, wanted = [], sizes(arguments.sizes)
     for sockets, peers in wanted:
         with farm(sockets, peers):
@@ -102,8 +108,9 @@ def main():
         writer = csv.DictWriter(raw, COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
-    lines = [f"`bench/compare.py --sizes {arguments.sizes} --rounds {arguments.rounds}`  ",
-             f"{machine()}, load before {load:.2f}; {measured}  ",
+    before = " --before BINARY" if arguments.before else ""
+    lines = [f"`bench/compare.py --sizes {arguments.sizes} --rounds {arguments.rounds}{before}`  ",
+             f"{machine()}, load before {load:.2f}; {', '.join(measured)}  ",
              "One dump of all TCP sockets: median of the rounds (lowest–highest)."]
     for sockets, peers in wanted:
         lines += table(rows, sockets, peers)

@@ -54,10 +54,10 @@ def yardstick_by_family(sockets):
     return yardstick(sockets, "--request=20")
 
 
-def exporter(sockets):
+def exporter(sockets, binary=EXPORTER):
     """CPU time of the whole process per poll, whatever it does in one."""
     interval = poll_interval(sockets)
-    with exporter_daemon(f"{interval}s") as process:
+    with exporter_daemon(f"{interval}s", binary) as process:
         polls = lambda: metric("sockdiag_poll_duration_seconds_count")
         wall_before, polls_before = metric("sockdiag_poll_duration_seconds_sum"), polls()
         cpu = cpu_per_poll(process, polls, interval)
@@ -66,9 +66,9 @@ def exporter(sockets):
 
 
 @contextlib.contextmanager
-def exporter_daemon(interval):
+def exporter_daemon(interval, binary=EXPORTER):
     """With its cap on CPU time off, which would stretch the interval."""
-    command = [find(EXPORTER), "serve", f"--listen=127.0.0.1:{PORT}", f"--poll-interval={interval}"]
+    command = [find(binary), "serve", f"--listen=127.0.0.1:{PORT}", f"--poll-interval={interval}"]
     environment = {**os.environ, "SOCKDIAG_EXPORTER__POLL__MAX_DUTY": "1"}
     with running(command, env=environment) as process:
         wait_for_metrics(process, "sockdiag_snapshot_timestamp_seconds")
