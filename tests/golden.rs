@@ -51,7 +51,10 @@ fn observer(kernel: &Kernel, proc: &Path) -> Observer {
     let mut surveyor = fake_kernel::surveyor(kernel, proc);
     surveyor.cgroups = CgroupPaths::known([(SSH, SSH_PATH), (POD, POD_PATH)]);
     Observer {
-        surveyor: surveyor.asking(|port| Ok(!BIND_FIRST.contains(&port))),
+        surveyor: surveyor.asking(|ports| {
+            let free = ports.iter().filter(|port| !BIND_FIRST.contains(port));
+            Ok(free.copied().collect())
+        }),
         namespace: Namespace::own("host").unwrap(),
     }
 }

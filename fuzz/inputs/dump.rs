@@ -48,7 +48,12 @@ pub fn run(input: &[u8]) {
     let proc = proc.expect("the fixture");
     let sock_diag = SockDiag::with(move || Ok(Answers::numbered(datagrams.clone())));
     // Any answer about ports, as odd as the rest.
-    let ask = |port: u16| Ok(port.count_ones().is_multiple_of(3));
+    let ask = |ports: &[u16]| {
+        let free = ports
+            .iter()
+            .filter(|port| port.count_ones().is_multiple_of(3));
+        Ok(free.copied().collect())
+    };
     let mut surveyor = Surveyor::new(limits(), Procfs::new(proc), sock_diag).asking(ask);
     let mut namespace = Namespace::own("fuzz").expect("/proc");
     for _ in 0..2 {

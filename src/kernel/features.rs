@@ -91,7 +91,7 @@ fn can_ask() -> Option<bool> {
         "two ports",
         parse_port_range,
     );
-    Some(port_probe::connect_can_have(range.ok()??.first).is_ok())
+    Some(port_probe::connect_can_have(&[range.ok()??.first]).is_ok())
 }
 
 /// Major and minor number of the running kernel.

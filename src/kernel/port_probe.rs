@@ -1,4 +1,4 @@
-//! Asks the kernel whether plain connect() can have a local port.
+//! Asks the kernel which local ports plain connect() can have.
 //!
 //! sock_diag does not say who made a port: connect(), which shares it with other
 //! destinations, or bind(), which keeps plain connect() off it. The kernel's own
@@ -6,9 +6,10 @@
 //! socket that may use this one port alone (IP_LOCAL_PORT_RANGE, Linux 6.3) is
 //! connected toward an endpoint that nobody uses. Fast open puts the SYN off until
 //! there is data (TCP_FASTOPEN_CONNECT), and there never is any: nothing is sent, no
-//! counter moves, and closing the socket leaves nothing behind. (While the kernel has
-//! paused fast open because it was blocked elsewhere, tcp_fastopen_blackhole_timeout, one
-//! SYN a poll goes to the loopback, and nothing is learnt.)
+//! counter moves, and the socket is taken back (connect(2), AF_UNSPEC) for the next port,
+//! which costs less than half of a new one. (While the kernel has paused fast open because
+//! it was blocked elsewhere, tcp_fastopen_blackhole_timeout, one SYN a poll goes to the
+//! loopback, and nothing is learnt.)
 //!
 //! Asked about are ports that had sockets at this poll or the last one: for an instant
 //! the probe is one more.
@@ -19,7 +20,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::TcpFastOpenConnect;
 use nix::{setsockopt_impl, sockopt_impl};
+use rustix::net::connect_unspec;
 use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::model::ports::PortSet;
 
 /// The one port that this process connects to, that of the discard service.
 pub const PORT: u16 = 9;
@@ -50,14 +54,22 @@ sockopt_impl!(
     bool
 );
 
-/// Whether plain connect() can have the port, in the calling thread's network
+/// Those of the ports that plain connect() can have, in the calling thread's network
 /// namespace.
 ///
 /// # Errors
 /// When the kernel cannot be asked: it is older than 6.3, fast open is off for clients
 /// (tcp_fastopen), the loopback is down, or this process may not connect.
-pub fn connect_can_have(port: u16) -> io::Result<bool> {
-    connect(port, NOBODY).map(|connected| connected.is_some())
+pub fn connect_can_have(ports: &[u16]) -> io::Result<PortSet> {
+    let probe = Probe::open()?;
+    let mut can_have = PortSet::default();
+    for &port in ports {
+        if probe.takes(port, NOBODY)? {
+            can_have.insert(port);
+            connect_unspec(&probe.0)?;
+        }
+    }
+    Ok(can_have)
 }
 
 /// Whether connect() gets a port back when a socket of bind() that joined it is gone.
@@ -68,16 +80,15 @@ pub(super) fn is_freed_after_bind() -> io::Result<bool> {
     // A port that nobody has, taken by connect() first.
     let (bound, port) = bound(0)?;
     drop(bound);
-    let Some(connected) = connect(port, NOBODY)? else {
+    let connected = Probe::open()?;
+    if !connected.takes(port, NOBODY)? {
         return Err(io::ErrorKind::AddrInUse.into());
-    };
+    }
     let joining = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
     joining.set_reuse_address(true)?;
     joining.bind(&SocketAddr::from((OURS, port)).into())?;
     drop(joining);
-    let is_freed = connect(port, NOBODY_ELSE)?.is_some();
-    drop(connected);
-    Ok(is_freed)
+    Probe::open()?.takes(port, NOBODY_ELSE)
 }
 
 /// A TCP socket that is bound to this port, or to one of the kernel's choice, and the
@@ -89,29 +100,37 @@ pub(super) fn bound(port: u16) -> io::Result<(Socket, u16)> {
     Ok((socket, port))
 }
 
-/// The socket, if the kernel gives it this port.
-fn connect(port: u16, to: SocketAddrV4) -> io::Result<Option<Socket>> {
-    let probe = Socket::new(
-        Domain::IPV4,
-        Type::STREAM.nonblocking(),
-        Some(Protocol::TCP),
-    )?;
-    let range = u32::from(port) << 16 | u32::from(port);
-    setsockopt(&probe, LocalPortRange, &range)?;
-    setsockopt(&probe, TcpFastOpenConnect, &true)?;
-    setsockopt(&probe, FastOpenNoCookie, &true)?;
-    // Programs that share a port by this option keep doing so beside the probe.
-    probe.set_reuse_address(true)?;
-    if let Err(error) = probe.connect(&SocketAddr::from(to).into()) {
-        return match error.raw_os_error() {
-            Some(libc::EADDRNOTAVAIL) => Ok(None),
-            _ => Err(error),
-        };
+struct Probe(Socket);
+
+impl Probe {
+    fn open() -> io::Result<Self> {
+        let socket = Socket::new(
+            Domain::IPV4,
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
+        setsockopt(&socket, TcpFastOpenConnect, &true)?;
+        setsockopt(&socket, FastOpenNoCookie, &true)?;
+        // Programs that share a port by this option keep doing so beside the probe.
+        socket.set_reuse_address(true)?;
+        Ok(Self(socket))
     }
-    let chosen = probe.local_addr()?.as_socket().map(|local| local.port());
-    if chosen == Some(port) {
-        return Ok(Some(probe));
+
+    /// Whether the kernel gives it this port, which it then has.
+    fn takes(&self, port: u16, to: SocketAddrV4) -> io::Result<bool> {
+        let range = u32::from(port) << 16 | u32::from(port);
+        setsockopt(&self.0, LocalPortRange, &range)?;
+        if let Err(error) = self.0.connect(&SocketAddr::from(to).into()) {
+            return match error.raw_os_error() {
+                Some(libc::EADDRNOTAVAIL) => Ok(false),
+                _ => Err(error),
+            };
+        }
+        let chosen = self.0.local_addr()?.as_socket().map(|local| local.port());
+        if chosen == Some(port) {
+            return Ok(true);
+        }
+        // The range has just changed and leaves the port out.
+        Err(io::ErrorKind::AddrNotAvailable.into())
     }
-    // The range has just changed and leaves the port out.
-    Err(io::ErrorKind::AddrNotAvailable.into())
 }

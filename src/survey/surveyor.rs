@@ -23,7 +23,7 @@ use crate::snapshot::Dumps;
 use crate::subjects::Facts;
 use crate::subjects::limits::SubjectLimits;
 use crate::subjects::ports::Ephemeral;
-use crate::subjects::ports::origin::Ask;
+use crate::subjects::ports::origin::{Answer, Ask};
 use crate::subjects::ports::settings::{PortFiles, Settings};
 use crate::subjects::section::{Failure, Missing};
 use crate::subjects::source::Source;
@@ -48,7 +48,7 @@ pub struct Surveyor<T: Transport = KernelTransport> {
     sock_diag: SockDiag<T>,
     /// All that there are unless told otherwise.
     pub features: KernelFeatures,
-    ask: Option<Box<dyn Fn(u16) -> io::Result<bool> + Send>>,
+    ask: Option<fn(&[u16]) -> Answer>,
     scratch: Scratch,
     pub cgroups: CgroupPaths,
     /// Where the thread was seen last.
@@ -77,8 +77,8 @@ impl<T: Transport> Surveyor<T> {
     }
 
     /// Has the kernel asked whose a port is, by this.
-    pub fn asking(mut self, ask: impl Fn(u16) -> io::Result<bool> + Send + 'static) -> Self {
-        self.ask = Some(Box::new(ask));
+    pub fn asking(mut self, ask: fn(&[u16]) -> Answer) -> Self {
+        self.ask = Some(ask);
         self
     }
 
@@ -218,7 +218,7 @@ impl<T: Transport> Surveyor<T> {
     /// `None` where the kernel has no answers.
     fn ask(&self) -> Option<Ask<'_>> {
         let ask = self.ask.as_ref().filter(|_| self.features.port_probe);
-        ask.map(|ask| &**ask as Ask<'_>)
+        ask.map(|ask| ask as Ask<'_>)
     }
 
     /// TCP sockets of the machine, bound to a port or not (`alloc` of net/sockstat): any

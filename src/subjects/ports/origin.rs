@@ -16,7 +16,7 @@ use crate::count::policy::{KnownPorts, PortPolicy};
 use crate::count::tcp::TcpCount;
 use crate::model::ports::PortSet;
 
-/// Ports that the kernel is asked about at one poll, a few microseconds each.
+/// Ports that the kernel is asked about at one poll, some two microseconds each.
 const QUESTIONS: usize = 1024;
 /// How many of them may be about ports whose answer is known: bind() may have
 /// joined those since, or left them.
@@ -31,9 +31,10 @@ const SAMPLE: usize = 128;
 /// this part of it is free. Nothing for ranges below 256 ports.
 const ALMOST_FULL: u32 = 128;
 
-/// Asks the kernel whether plain connect() can have a port; an error where that
-/// cannot be asked.
-pub type Ask<'a> = &'a dyn Fn(u16) -> io::Result<bool>;
+/// Asks the kernel which of these ports plain connect() can have.
+pub type Ask<'a> = &'a dyn Fn(&[u16]) -> Answer;
+/// Those that it can; an error where the kernel cannot be asked.
+pub type Answer = io::Result<PortSet>;
 
 /// What earlier polls found, for the ports that were in use at each of them. `None` where
 /// there are no such ports, as in most namespaces: an empty set takes 8 KiB.
@@ -86,22 +87,20 @@ impl OriginMemory {
     fn ask_again(&mut self, known: &mut KnownPorts, ask: Ask<'_>) -> bool {
         let from = self.again_from;
         let all = known.lost.clone().or(&known.free);
-        let (later, first): (Vec<_>, Vec<_>) = all.iter().partition(|&port| port < from);
-        let mut turn = first.into_iter().chain(later);
-        for port in turn.by_ref().take(QUESTIONS_AGAIN) {
-            match ask(port) {
-                // Who takes it before the dump is asked about like anybody else.
-                Ok(true) if known.lost.remove(port) => {}
-                Ok(false) if known.free.remove(port) => {
-                    // bind() joins ports: none is known to be free any more.
-                    known.free.clear();
-                    known.lost.insert(port);
-                }
-                Ok(_) => {}
-                Err(_) => return false,
-            }
+        let (later, mut turn): (Vec<_>, Vec<_>) = all.iter().partition(|&port| port < from);
+        turn.extend(later);
+        let asked = &turn[..turn.len().min(QUESTIONS_AGAIN)];
+        let Ok(can_have) = ask(asked) else {
+            return false;
+        };
+        self.again_from = turn.get(QUESTIONS_AGAIN).copied().unwrap_or(0);
+        let lost = asked.iter().copied().collect::<PortSet>().minus(&can_have);
+        // bind() joins ports: none is known to be free any more.
+        if !known.free.clone().and(&lost).is_empty() {
+            known.free.clear();
         }
-        self.again_from = turn.next().unwrap_or(0);
+        // Who takes one before the dump is asked about like anybody else.
+        known.lost = known.lost.clone().minus(&can_have).or(&lost);
         true
     }
 
@@ -206,16 +205,17 @@ fn ask_about(
     let preferred = PortSet::with_parity_of(policy.range.first);
     let bind_s_half = fresh.clone().minus(&preferred);
     let other = fresh.clone().and(&preferred);
-    let (mut unclear, mut sampled) = (fresh, 0);
-    for port in bind_s_half.iter().chain(other.iter()).take(QUESTIONS) {
-        match ask(port) {
-            Ok(true) => known.free.insert(port),
-            Ok(false) => known.lost.insert(port),
-            Err(_) => return None,
-        };
-        sampled += usize::from(policy.prefers(port));
-        unclear.remove(port);
-    }
+    let asked: Vec<u16> = bind_s_half
+        .iter()
+        .chain(other.iter())
+        .take(QUESTIONS)
+        .collect();
+    let free = ask(&asked).ok()?;
+    let sampled = asked.iter().filter(|&&port| policy.prefers(port)).count();
+    let asked = asked.into_iter().collect::<PortSet>();
+    let unclear = fresh.minus(&asked);
+    known.lost.union_with(&asked.minus(&free));
+    known.free.union_with(&free);
     let takes_any = !known.lost.clone().and(&preferred).is_empty();
     Some(match sampled >= SAMPLE && !takes_any {
         true => unclear.minus(&preferred),

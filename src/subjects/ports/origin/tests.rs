@@ -26,7 +26,13 @@ impl Polls {
 
     /// Where it says that bind() made these.
     fn poll_with(&mut self, bind_s: impl Fn(u16) -> bool, socks: &[Sock]) -> Poll {
-        let ask = |port| Ok(!bind_s(port));
+        let ask = |ports: &[u16]| {
+            Ok(ports
+                .iter()
+                .copied()
+                .filter(|&port| !bind_s(port))
+                .collect())
+        };
         self.poll_asking(40_000, socks, Some(&ask))
     }
 
@@ -159,10 +165,14 @@ fn too_many_new_ports_are_asked_about_in_turn() {
     let socks: Vec<_> = (20_000..23_000)
         .flat_map(|port| toward(destination(port), ONE, [port]))
         .collect();
-    let asked = std::sync::Mutex::new(Vec::new());
-    let ask = |port| {
-        asked.lock().unwrap().push(port);
-        Ok(port != 20_001)
+    let asked = std::sync::Mutex::new(Vec::<u16>::new());
+    let ask = |ports: &[u16]| {
+        asked.lock().unwrap().extend(ports);
+        Ok(ports
+            .iter()
+            .copied()
+            .filter(|&port| port != 20_001)
+            .collect())
     };
     let mut memory = OriginMemory::default();
     let mut poll = || {
@@ -187,7 +197,7 @@ fn too_many_new_ports_are_asked_about_in_turn() {
 #[test]
 fn where_the_kernel_stops_answering_parity_has_to_do() {
     let socks = toward(A, ONE, offsets(40_000, 1, 30));
-    let ask = |_| Err(io::ErrorKind::PermissionDenied.into());
+    let ask = |_: &[u16]| Err(io::ErrorKind::PermissionDenied.into());
     let poll = Polls::default().poll_asking(40_000, &socks, Some(&ask));
     assert_eq!(poll.figures(), (30, 0));
 
