@@ -144,8 +144,8 @@ TOOLS = {
 
 
 def cpu_per_poll(process, count, interval):
-    """From just after one poll to a quarter interval after the last of POLLS:
-    whole polls, and no counting in between that would cost the process something.
+    """From just after one poll to some time after the last of POLLS: whole polls, and no
+    counting in between that would cost the process something.
     """
     seen, deadline = count(), time.monotonic() + 30 + 5 * interval
     while count() == seen:
@@ -154,11 +154,21 @@ def cpu_per_poll(process, count, interval):
         time.sleep(interval / 50)
     seen, cpu = count(), cpu_seconds(process.pid)
     time.sleep((POLLS + 0.25) * interval)
+    wait_for_idle(process)
     cpu = cpu_seconds(process.pid) - cpu
     polls = count() - seen
     if not polls:
         raise Unavailable("stopped polling")
     return cpu / polls
+
+
+def wait_for_idle(process):
+    """Until no poll is under way, which shows in its CPU time."""
+    while True:
+        before = cpu_seconds(process.pid)
+        time.sleep(0.1)
+        if cpu_seconds(process.pid) - before < 0.005:
+            return
 
 
 def poll_interval(sockets):

@@ -189,7 +189,7 @@ mod tests {
     use crate::count::keys::Tabled;
     use crate::count::tcp::TcpCount;
     use crate::fake_kernel::{Sock, any_socks, count, policy};
-    use crate::model::socket::Direction;
+    use crate::model::socket::{Direction, Family};
 
     /// (local, remote, service, device), cgroup: ports.
     type Holders = BTreeMap<((IpAddr, IpAddr, u16, u32), u64), u32>;
@@ -308,7 +308,7 @@ mod tests {
             counts.add(7, State::Established),
             counts.add(8, State::Established),
         );
-        let at = KeyIndex::V4(3);
+        let at = KeyIndex::new(Family::Inet, 3);
         for _ in 0..5 {
             assert!(!counts.hold(b, Some(at), |slot| slot == a));
         }
@@ -319,7 +319,11 @@ mod tests {
         let mut holders = counts.holders(at, (a, 1));
         holders.sort_unstable();
         assert_eq!(holders, [(7, 1), (8, 5)]);
-        assert!(counts.holders(KeyIndex::V6(3), (Slot::NONE, 0)).is_empty());
+        assert!(
+            counts
+                .holders(KeyIndex::new(Family::Inet6, 3), (Slot::NONE, 0))
+                .is_empty()
+        );
         assert_eq!(counts.cgroups()[0].ports, 2);
         assert_eq!(counts.none().ports, 1);
     }

@@ -4,7 +4,7 @@
 use std::hash::Hasher;
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::model::socket::Direction;
+use crate::model::socket::{Direction, Family};
 
 /// An address as a table keeps it.
 pub trait Address: Copy + Eq + Into<IpAddr> {
@@ -96,9 +96,26 @@ impl<A> Key<A> {
     }
 }
 
-/// Where a key's counters are, until the next dump.
+/// Where a key's counters are, until the next dump: a place in the table of a family. Four
+/// bytes, for there may be a million of them (`PortUse::candidates`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KeyIndex {
-    V4(u32),
-    V6(u32),
+pub struct KeyIndex(u32);
+
+impl KeyIndex {
+    #[inline]
+    pub fn new(family: Family, at: u32) -> Self {
+        Self(at << 1 | family as u32)
+    }
+
+    pub fn family(self) -> Family {
+        match self.0 & 1 {
+            0 => Family::Inet,
+            _ => Family::Inet6,
+        }
+    }
+
+    /// Place in the family's table.
+    pub fn at(self) -> u32 {
+        self.0 >> 1
+    }
 }

@@ -6,7 +6,7 @@ use super::cgroups::Slot;
 use super::counters::{Counters, LostPorts, Marks};
 use super::key::{Address, Key, KeyIndex, Tag, V4, V6};
 use super::table::Table;
-use crate::model::socket::Direction;
+use crate::model::socket::{Direction, Family};
 
 /// Devices that are told apart; sockets on further ones count with the last.
 const DEVICES: usize = 1024;
@@ -108,26 +108,27 @@ impl Keys {
 
     /// What is counted for a key.
     pub fn counters(&self, key: KeyIndex) -> Counters {
-        match key {
-            KeyIndex::V4(at) => self.v4.get(at).1,
-            KeyIndex::V6(at) => self.v6.get(at).1,
+        match key.family() {
+            Family::Inet => self.v4.get(key.at()).1,
+            Family::Inet6 => self.v6.get(key.at()).1,
         }
     }
 
     /// The first cgroup of a key.
     pub fn owner(&self, key: KeyIndex) -> Slot {
-        match key {
-            KeyIndex::V4(at) => self.v4.owner(at),
-            KeyIndex::V6(at) => self.v6.owner(at),
+        match key.family() {
+            Family::Inet => self.v4.owner(key.at()),
+            Family::Inet6 => self.v6.owner(key.at()),
         }
     }
 
     /// See [`Table::without_device`].
     pub fn without_device(&self, key: KeyIndex) -> Option<KeyIndex> {
-        match key {
-            KeyIndex::V4(at) => self.v4.without_device(at).map(KeyIndex::V4),
-            KeyIndex::V6(at) => self.v6.without_device(at).map(KeyIndex::V6),
-        }
+        let without = match key.family() {
+            Family::Inet => self.v4.without_device(key.at()),
+            Family::Inet6 => self.v6.without_device(key.at()),
+        };
+        without.map(|at| KeyIndex::new(key.family(), at))
     }
 }
 
@@ -151,7 +152,7 @@ impl Tabled for V4 {
 
     #[inline]
     fn index(at: u32) -> KeyIndex {
-        KeyIndex::V4(at)
+        KeyIndex::new(Family::Inet, at)
     }
 }
 
@@ -168,7 +169,7 @@ impl Tabled for V6 {
 
     #[inline]
     fn index(at: u32) -> KeyIndex {
-        KeyIndex::V6(at)
+        KeyIndex::new(Family::Inet6, at)
     }
 }
 

@@ -8,7 +8,7 @@ use super::table::Waiting;
 use crate::model::ports::PortSet;
 use crate::model::socket::Direction;
 
-/// Sockets on ports whose maker is looked into after the dump: 12 bytes each. Those
+/// Sockets on ports whose maker is looked into after the dump: 8 bytes each. Those
 /// beyond the bound count toward their destination as if connect() had made the port.
 const CANDIDATES: usize = 1 << 20;
 
@@ -36,6 +36,8 @@ impl PortUse {
         self.lost = self.held.clone().or(&policy.known.lost);
         self.occupied.clear();
         self.shared.clear();
+        // Many at the first dump, few once the kernel has been asked.
+        self.candidates.shrink_to(2 * self.candidates.len());
         self.candidates.clear();
     }
 

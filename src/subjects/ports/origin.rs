@@ -15,11 +15,13 @@ use crate::count::keys::{Candidate, LostByKey};
 use crate::count::policy::{KnownPorts, PortPolicy};
 use crate::count::tcp::TcpCount;
 use crate::model::ports::PortSet;
+use crate::model::state::StateCounts;
 
-/// Ports that the kernel is asked about at one poll, some two microseconds each.
+/// New ports that the kernel is asked about at one poll, some two microseconds each …
 const QUESTIONS: usize = 1024;
-/// How many of them may be about ports whose answer is known: bind() may have
-/// joined those since, or left them.
+/// … or one for so many sockets: a few hundredths of what their dump takes.
+const SOCKETS_A_QUESTION: u32 = 64;
+/// And ports whose answer is known: bind() may have joined those since, or left them.
 const QUESTIONS_AGAIN: usize = 256;
 
 /// Ports of the half that connect() takes first, asked about at one poll, that speak for
@@ -120,7 +122,9 @@ impl OriginMemory {
         let (may_ask, answered) = (ask.is_some(), known.clone());
         let fresh = in_use.clone().minus(&known.lost).minus(&known.free);
         let ask = ask.filter(|_| policy.can_ask);
-        let unclear = ask.and_then(|ask| ask_about(fresh, policy, &mut known, ask));
+        let sockets: u32 = tcp.sockets.iter().map(StateCounts::total).sum();
+        let most = QUESTIONS.max((sockets / SOCKETS_A_QUESTION) as usize);
+        let unclear = ask.and_then(|ask| ask_about(fresh, most, policy, &mut known, ask));
         let is_asked = unclear.is_some();
         let unclear = unclear.unwrap_or_else(|| in_use.clone().minus(&known.lost));
         let lost = known.lost.clone().or(&presumed.and(&unclear));
@@ -191,13 +195,14 @@ fn presumed_from_now_on(tcp: &TcpCount, lost: PortSet, in_use: &PortSet) -> Know
     KnownPorts { lost, free }
 }
 
-/// Asks about ports that are not known yet, first those of the half that bind(0)
-/// begins with. Gives those that stay unclear; `None` when the kernel cannot be asked.
+/// Asks about ports that are not known yet, so many at most, first those of the half that
+/// bind(0) begins with. Gives those that stay unclear; `None` when the kernel cannot be asked.
 ///
 /// Where there are too many, those of the other half pass unasked as long as of a good
 /// sample of them none was bind()'s.
 fn ask_about(
     fresh: PortSet,
+    most: usize,
     policy: &PortPolicy,
     known: &mut KnownPorts,
     ask: Ask<'_>,
@@ -205,11 +210,8 @@ fn ask_about(
     let preferred = PortSet::with_parity_of(policy.range.first);
     let bind_s_half = fresh.clone().minus(&preferred);
     let other = fresh.clone().and(&preferred);
-    let asked: Vec<u16> = bind_s_half
-        .iter()
-        .chain(other.iter())
-        .take(QUESTIONS)
-        .collect();
+    let in_order = bind_s_half.iter().chain(other.iter());
+    let asked: Vec<u16> = in_order.take(most).collect();
     let free = ask(&asked).ok()?;
     let sampled = asked.iter().filter(|&&port| policy.prefers(port)).count();
     let asked = asked.into_iter().collect::<PortSet>();

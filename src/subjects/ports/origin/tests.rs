@@ -4,6 +4,7 @@
 use super::*;
 use crate::count::Scratch;
 use crate::fake_kernel::{Sock, bound, count, policy, sock};
+use crate::model::socket::Family;
 use crate::model::state::State;
 
 /// Polls of one namespace.
@@ -65,7 +66,12 @@ impl Poll {
         keys.v4
             .ports()
             .filter(|(_, key, ..)| key.remote == [10, 9, 0, 1] && key.port == 443)
-            .map(|(at, ..)| self.origin.lost.counters(keys, KeyIndex::V4(at)).lost)
+            .map(|(at, ..)| {
+                self.origin
+                    .lost
+                    .counters(keys, KeyIndex::new(Family::Inet, at))
+                    .lost
+            })
             .sum()
     }
 
@@ -192,6 +198,26 @@ fn too_many_new_ports_are_asked_about_in_turn() {
     assert_eq!(unclear, 1 + 3000 - QUESTIONS as u32);
     assert_eq!(poll().0, 1, "the rest at the next poll");
     assert_eq!(poll().0, 1);
+}
+
+/// A question is cheap beside the dump of many sockets.
+#[test]
+fn with_many_sockets_more_ports_are_asked_about_at_once() {
+    let mut policy = policy(20_000, 39_999);
+    policy.can_ask = true;
+    let ports = (20_001..22_201).step_by(2);
+    let destinations = (0..64).map(|at| format!("10.9.1.{at}:443"));
+    let socks: Vec<_> = destinations
+        .flat_map(|destination| toward(&destination, ONE, ports.clone()))
+        .collect();
+    let mut scratch = Scratch::new(10_000);
+    count(&mut scratch, &policy, &socks, &[]);
+    let ask = |ports: &[u16]| {
+        assert_eq!(ports.len(), 1100);
+        Ok(ports.iter().copied().collect())
+    };
+    let origin = OriginMemory::default().classify(&scratch.tcp, &policy, Some(&ask));
+    assert_eq!((origin.bind_first, origin.ambiguous), (0, 0));
 }
 
 #[test]
