@@ -154,7 +154,7 @@ def cpu_per_poll(process, count, interval):
         time.sleep(interval / 50)
     seen, cpu = count(), cpu_seconds(process.pid)
     time.sleep((POLLS + 0.25) * interval)
-    wait_for_idle(process)
+    wait_for_idle(process, 5 * interval)
     cpu = cpu_seconds(process.pid) - cpu
     polls = count() - seen
     if not polls:
@@ -162,13 +162,15 @@ def cpu_per_poll(process, count, interval):
     return cpu / polls
 
 
-def wait_for_idle(process):
-    """Until no poll is under way, which shows in its CPU time."""
-    while True:
+def wait_for_idle(process, patience):
+    """Until no poll is under way: the process has used next to no CPU time for a tenth of a second."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
         before = cpu_seconds(process.pid)
         time.sleep(0.1)
         if cpu_seconds(process.pid) - before < 0.005:
             return
+    raise Unavailable("polls without a pause")
 
 
 def poll_interval(sockets):

@@ -109,6 +109,27 @@ fn a_kernel_that_cannot_be_asked_says_so() {
     });
 }
 
+/// What was asked about before leaves nothing behind either.
+#[test]
+fn a_port_outside_the_range_is_no_question() {
+    let name = "a_port_outside_the_range_is_no_question";
+    in_netns(name, &["ss"], || {
+        set_port_range(40000, 40099);
+        let listener = Listener::at(address("127.0.0.1:443")).unwrap();
+        let plain = listener.plan().open_many(50).unwrap();
+        if can_have(name, &plain).is_none() {
+            return;
+        }
+        let sockets = ss::tcp().len();
+        let mut asked = ports(&plain);
+        asked.push(50_000);
+        connect_can_have(&asked).expect_err("not in the range");
+        assert_eq!(ss::tcp().len(), sockets);
+        let (opened, errno) = count_until_refused(101, || listener.plan().open());
+        assert_eq!((opened.len(), errno), (50, libc::EADDRNOTAVAIL));
+    });
+}
+
 /// A snapshot is wanted most where nothing is left.
 #[test]
 fn what_the_kernel_has_is_found_out_without_a_free_port() {

@@ -37,8 +37,11 @@ impl PortUse {
         self.occupied.clear();
         self.shared.clear();
         // Many at the first dump, few once the kernel has been asked.
-        self.candidates.shrink_to(2 * self.candidates.len());
+        let needed = self.candidates.len();
         self.candidates.clear();
+        if needed < self.candidates.capacity() / 4 {
+            self.candidates.shrink_to(2 * needed);
+        }
     }
 
     /// Takes a port in the range that a bound-only socket has.
@@ -79,5 +82,37 @@ impl PortUse {
             self.candidates.push(Candidate { key, port, marks });
         }
         marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::count::Scratch;
+    use crate::fake_kernel::{count, policy, sock};
+    use crate::model::state::State;
+
+    #[test]
+    fn memory_that_one_dump_needs_and_the_next_does_not_is_given_back() {
+        let mut policy = policy(20_000, 39_999);
+        policy.can_ask = true;
+        let connected = |port| {
+            sock(
+                State::Established,
+                &format!("10.0.0.1:{port}"),
+                "10.0.0.2:443",
+            )
+        };
+        let socks: Vec<_> = (20_000..30_000).map(connected).collect();
+        let mut scratch = Scratch::new(100);
+        let mut capacity = |socks: &[_]| {
+            count(&mut scratch, &policy, socks, &[]);
+            let candidates = &scratch.tcp.ports.candidates;
+            assert_eq!(candidates.len(), socks.len());
+            candidates.capacity()
+        };
+        let large = capacity(&socks);
+        assert_eq!(capacity(&socks), large, "kept while it is needed");
+        capacity(&socks[..10]);
+        assert!(capacity(&socks[..10]) <= 20);
     }
 }

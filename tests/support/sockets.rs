@@ -188,11 +188,14 @@ fn wait_for_end(socket: &Socket) -> io::Result<()> {
 }
 
 fn wait_for_state(socket: &Socket, state: u8) -> io::Result<()> {
-    let arrived = || getsockopt(socket, TcpState) == Ok(state);
-    if wait_until(patience::seconds(ANSWER), arrived) {
-        Ok(())
-    } else {
-        Err(io::ErrorKind::TimedOut.into())
+    let mut now = Ok(state);
+    let arrived = || {
+        now = getsockopt(socket, TcpState);
+        now.is_err() || now == Ok(state)
+    };
+    match (wait_until(patience::seconds(ANSWER), arrived), now) {
+        (true, now) => Ok(now.map(drop)?),
+        (false, _) => Err(io::ErrorKind::TimedOut.into()),
     }
 }
 

@@ -17,11 +17,13 @@ use crate::count::tcp::TcpCount;
 use crate::model::ports::PortSet;
 use crate::model::state::StateCounts;
 
-/// New ports that the kernel is asked about at one poll, some two microseconds each …
+/// New ports that the kernel is asked about at one poll: some two microseconds each.
 const QUESTIONS: usize = 1024;
-/// … or one for so many sockets: a few hundredths of what their dump takes.
+/// On hosts with more sockets than 65,536 it is one port for so many of them, which takes a few
+/// hundredths of the dump.
 const SOCKETS_A_QUESTION: u32 = 64;
-/// And ports whose answer is known: bind() may have joined those since, or left them.
+/// Ports whose answer is known, beside the new ones: bind() may have joined those since, or
+/// left them.
 const QUESTIONS_AGAIN: usize = 256;
 
 /// Ports of the half that connect() takes first, asked about at one poll, that speak for
@@ -35,7 +37,7 @@ const ALMOST_FULL: u32 = 128;
 
 /// Asks the kernel which of these ports plain connect() can have.
 pub type Ask<'a> = &'a dyn Fn(&[u16]) -> Answer;
-/// Those that it can; an error where the kernel cannot be asked.
+/// Those that it can; an error, and no answer to any, where the kernel cannot be asked.
 pub type Answer = io::Result<PortSet>;
 
 /// What earlier polls found, for the ports that were in use at each of them. `None` where

@@ -161,6 +161,30 @@ fn what_is_known_is_asked_again() {
     }
 }
 
+/// Nobody's turn comes again before everybody had one.
+#[test]
+fn many_known_ports_are_asked_about_in_turn() {
+    let effective = policy(20_000, 39_999).effective;
+    let mut memory = OriginMemory {
+        free: Some((20_000..20_600).collect()),
+        ..OriginMemory::default()
+    };
+    let mut turns = Vec::new();
+    for _ in 0..4 {
+        let asked = std::sync::Mutex::new(Vec::<u16>::new());
+        let ask = |ports: &[u16]| {
+            asked.lock().unwrap().extend(ports);
+            Ok(ports.iter().copied().collect())
+        };
+        memory.recall(&effective, Some(&ask));
+        turns.push(asked.into_inner().unwrap());
+    }
+    let lengths: Vec<_> = turns.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [QUESTIONS_AGAIN; 4]);
+    let in_turn: Vec<u16> = (20_000..20_600).chain(20_000..20_424).collect();
+    assert_eq!(turns.concat(), in_turn);
+}
+
 /// More ports at once than there are questions: those of the half that bind(0) begins
 /// with come first.
 #[test]
