@@ -6,10 +6,10 @@
 //! socket that may use this one port alone (IP_LOCAL_PORT_RANGE, Linux 6.3) is
 //! connected toward an endpoint that nobody uses. Fast open puts the SYN off until
 //! there is data (TCP_FASTOPEN_CONNECT), and there never is any: nothing is sent, no
-//! counter moves, and the socket is disconnected (connect(2), AF_UNSPEC) and used for the next
-//! port: 1.8 us a port, where a socket for each took 4.3. (While the kernel has paused fast open because
-//! it was blocked elsewhere, tcp_fastopen_blackhole_timeout, one SYN a poll goes to the
-//! loopback, and nothing is learnt.)
+//! counter moves, and the socket is disconnected (connect(2), AF_UNSPEC) and used for the
+//! next port, for less than half of what a new socket takes. (While the kernel has paused
+//! fast open because it was blocked elsewhere, tcp_fastopen_blackhole_timeout, one SYN a poll
+//! goes to the loopback, and nothing is learnt.)
 //!
 //! Asked about are ports that had sockets at this poll or the last one: for an instant
 //! the probe is one more.
@@ -55,7 +55,7 @@ sockopt_impl!(
 );
 
 /// Those of the ports that plain connect() can have, in the calling thread's network
-/// namespace: some two microseconds a port, a tenth of a second for all there are.
+/// namespace: a few microseconds each, a quarter of a second for all ports there are.
 ///
 /// # Errors
 /// When the kernel cannot be asked: it is older than 6.3, fast open is off for clients

@@ -17,7 +17,7 @@ use crate::count::tcp::TcpCount;
 use crate::model::ports::PortSet;
 use crate::model::state::StateCounts;
 
-/// New ports that the kernel is asked about at one poll: some two microseconds each.
+/// New ports that the kernel is asked about at one poll: a few microseconds each.
 const QUESTIONS: usize = 1024;
 /// On hosts with more sockets than 65,536 it is one port for so many of them, which takes a few
 /// hundredths of the dump.

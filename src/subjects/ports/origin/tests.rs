@@ -185,6 +185,25 @@ fn many_known_ports_are_asked_about_in_turn() {
     assert_eq!(turns.concat(), in_turn);
 }
 
+/// Those whose turn is later may have been joined as well.
+#[test]
+fn one_port_that_bind_has_joined_makes_all_doubtful() {
+    let mut memory = OriginMemory {
+        free: Some((20_000..20_600).collect()),
+        ..OriginMemory::default()
+    };
+    let ask = |ports: &[u16]| {
+        Ok(ports
+            .iter()
+            .copied()
+            .filter(|&port| port != 20_005)
+            .collect())
+    };
+    let (known, _) = memory.recall(&policy(20_000, 39_999).effective, Some(&ask));
+    assert!(known.free.is_empty());
+    assert_eq!(known.lost, [20_005].into_iter().collect());
+}
+
 /// More ports at once than there are questions: those of the half that bind(0) begins
 /// with come first.
 #[test]
